@@ -1,0 +1,4 @@
+"""Outline every cell of a microscopy image: the predictor, without any training code.
+
+The path of an image is written top to bottom in ``predict.py``; each other file is one stage of it.
+"""

@@ -1,0 +1,100 @@
+"""Image files to arrays, and one kind of error for whatever can't be read."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_TIFF_SUFFIXES = (".tif", ".tiff")
+
+
+class ImageError(ValueError):
+    """An image that can't be segmented: names the file, what was found and what to do."""
+
+
+def find_images(folder: Path) -> list[Path]:
+    """The files of a folder whose suffix is an image's, sorted by name; not its subfolders."""
+    return sorted(
+        path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES
+    )
+
+
+def read_image(path: Path) -> NDArray[np.generic]:
+    """Read one image at its own depth.
+
+    The orientation tag of a JPEG is not applied: labels and outlines refer to the stored pixels.
+
+    Args:
+        path: a PNG, JPEG, BMP or TIFF file.
+
+    Returns:
+        (H, W) or (H, W, C), any integer or float dtype; three and four channels are RGB(A).
+
+    Raises:
+        ImageError: the file is empty, broken, or not one two-dimensional image.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise ImageError(f"{path}: can't be opened ({error.strerror}); check the file") from error
+    if size == 0:
+        raise ImageError(f"{path}: the file is empty; copy or export it again")
+    image = _read_tiff(path) if path.suffix.lower() in _TIFF_SUFFIXES else _read_opencv(path)
+    return _channels_last(image, path)
+
+
+def _read_tiff(path: Path) -> NDArray[np.generic]:
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return np.asarray(tiff.series[0].asarray())
+    # Broken files make tifffile and its codecs raise nearly any exception.
+    except Exception as error:
+        raise ImageError(
+            f"{path}: not a complete TIFF file ({type(error).__name__}: {error}); "
+            "copy or export it again"
+        ) from error
+
+
+def _read_opencv(path: Path) -> NDArray[np.generic]:
+    data = np.fromfile(path, np.uint8)
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ImageError(f"{path}: can't be decoded ({error.err}); export it again") from error
+    if image is None:
+        raise ImageError(
+            f"{path}: not a complete PNG, JPEG or BMP image, whatever its name says "
+            f"({size_text(data.size)}); export it again"
+        )
+    if image.ndim == 3 and image.shape[2] >= 3:
+        order = [2, 1, 0, 3][: image.shape[2]]
+        return np.ascontiguousarray(image[:, :, order])
+    return np.asarray(image)
+
+
+def _channels_last(image: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
+    """Drop axes of length 1; of three axes, a first one that is by far the shortest is channels."""
+    squeezed = image.reshape([n for n in image.shape[:-2] if n > 1] + list(image.shape[-2:]))
+    if squeezed.ndim == 3 and squeezed.shape[2] == 1:
+        squeezed = squeezed[:, :, 0]
+    if squeezed.ndim == 3 and squeezed.shape[0] < min(8, *squeezed.shape[1:]):
+        squeezed = np.moveaxis(squeezed, 0, 2)
+    if squeezed.ndim not in (2, 3) or (squeezed.ndim == 3 and squeezed.shape[2] > 32):
+        raise ImageError(
+            f"{path}: holds axes of lengths {image.shape}, but one two-dimensional image was "
+            "wanted; export one plane, or a projection, of the stack"
+        )
+    if squeezed.size == 0 or squeezed.dtype.kind not in "buif":
+        raise ImageError(
+            f"{path}: holds {squeezed.dtype} values in shape {image.shape}; "
+            "export it as 8-bit, 16-bit or float"
+        )
+    return squeezed
+
+
+def size_text(size: int) -> str:
+    """A file size for people."""
+    return f"{size} bytes" if size < 10_000 else f"{size / 1000:.0f} kB"

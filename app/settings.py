@@ -1,0 +1,128 @@
+"""The numbers of the method and the identity of the weights, as they lie beside the graphs."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+FILE_NAME = "settings.json"
+
+
+class SettingsError(ValueError):
+    """Weights that can't be used: names the file, the key or hash, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """Every number of the method; training and prediction share them."""
+
+    low_percentile: float
+    """Percentile of the non-zero pixels of a channel that becomes 0."""
+    high_percentile: float
+    """Percentile that becomes 255."""
+    window: int
+    """Side of a detector window, pixels."""
+    stride: int
+    """Step from window to window, pixels."""
+    most_magnification: float
+    """Images smaller than a window are enlarged up to the window, but by no more than this."""
+    pad_value: int
+    """Grey level, 0-255, that fills a window up to a multiple of ``granularity``."""
+    granularity: int
+    """Sides of the detector's input are multiples of this."""
+    score_threshold: float
+    """Boxes at or below this score are dropped, 0-1."""
+    nms_iou: float
+    """A box that overlaps a better one by more than this is dropped, 0-1."""
+    crop_size: int
+    """Side of a segmenter crop, pixels."""
+    crop_batch: int
+    """Crops that go through the segmenter together."""
+    mask_threshold: float
+    """Pixels above this probability are the cell, 0-1."""
+    least_area: int
+    """Instances of fewer pixels are dropped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """One ONNX file and where it comes from."""
+
+    file: str
+    """Name of the file beside the settings."""
+    sha256: str
+    """Hash of the file, lower-case hexadecimal."""
+    trained: str
+    """How and on what the weights were trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Method):
+    """All that the predictor needs to know: the method's numbers and both graphs."""
+
+    detector: Graph
+    segmenter: Graph
+
+
+def load_settings(folder: Path) -> Settings:
+    """Read ``settings.json`` and check that the graphs beside it are the ones it names.
+
+    Args:
+        folder: holds ``settings.json`` and both graphs.
+
+    Raises:
+        SettingsError: a file is missing, a key is unknown or missing, a value has the wrong type,
+            or a graph's hash differs.
+    """
+    path = folder / FILE_NAME
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read ({error.strerror})") from error
+    except ValueError as error:
+        raise SettingsError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: holds a {type(values).__name__}, an object was wanted")
+    graphs = {key: build(Graph, values.pop(key, {}), path) for key in ("detector", "segmenter")}
+    settings = build(Settings, {**values, **graphs}, path)
+    for graph in graphs.values():
+        _check_hash(folder / graph.file, graph.sha256)
+    return settings
+
+
+Record = TypeVar("Record")
+
+
+def build(kind: type[Record], values: Mapping[str, Any], path: Path) -> Record:
+    """A dataclass from a mapping that must hold just its keys, with values of their types.
+
+    Raises:
+        SettingsError: names ``path`` and the key.
+    """
+    types = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(values.keys() - types.keys()):
+        raise SettingsError(f"{path}: unknown key {unknown[0]!r}; remove it")
+    if missing := sorted(types.keys() - values.keys()):
+        raise SettingsError(f"{path}: key {missing[0]!r} is missing; add it")
+    for key, value in values.items():
+        wanted = types[key]
+        accepted = (int, float) if wanted is float else wanted
+        if isinstance(accepted, type | tuple) and (
+            not isinstance(value, accepted) or isinstance(value, bool)
+        ):
+            raise SettingsError(f"{path}: {key!r} is {value!r}; {wanted} was wanted")
+    return kind(**values)
+
+
+def _check_hash(path: Path, expected: str) -> None:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read ({error.strerror})") from error
+    if found != expected:
+        raise SettingsError(
+            f"{path}: its SHA-256 is {found}, but the settings name {expected}; "
+            "restore the file or export it again"
+        )

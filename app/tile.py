@@ -1,0 +1,74 @@
+"""Where the detector's windows lie, and the way from an image to a window and back."""
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.settings import Method
+
+
+def scale_factor(shape: tuple[int, ...], method: Method) -> float:
+    """How much an image is enlarged before detection: up to a window, within the limit.
+
+    Args:
+        shape: (H, W) of the image.
+
+    Returns:
+        At least 1; just 1 for an image that fills a window.
+    """
+    return max(1.0, min(method.window / max(shape[:2]), method.most_magnification))
+
+
+def window_starts(length: int, window: int, stride: int) -> list[int]:
+    """Where windows start along one axis; the last is shifted back to end with the image.
+
+    Args:
+        length: pixels of the image along this axis.
+        window: pixels of a window, more than ``stride``.
+        stride: pixels from window to window.
+    """
+    last = max(length - window, 0)
+    return [min(k * stride, last) for k in range(math.ceil(last / stride) + 1)]
+
+
+def windows(shape: tuple[int, int], method: Method) -> NDArray[np.int64]:
+    """The windows that cover an image, row by row.
+
+    Args:
+        shape: (H, W) of the image, at detection scale.
+
+    Returns:
+        (N, 4) int64 x0, y0, x1, y1, all inside the image.
+    """
+    height, width = shape
+    size, stride = method.window, method.stride
+    return np.array(
+        [
+            (x, y, min(x + size, width), min(y + size, height))
+            for y in window_starts(height, size, stride)
+            for x in window_starts(width, size, stride)
+        ],
+        np.int64,
+    )
+
+
+def enlarge(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """Resize (H, W, 3) uint8 by a factor of 1 or more, bilinear; sides are rounded."""
+    if factor == 1.0:
+        return image
+    height, width = image.shape[:2]
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def pad(image: NDArray[np.uint8], method: Method) -> NDArray[np.uint8]:
+    """Fill (H, W, 3) uint8 at the bottom and right, up to the detector's granularity."""
+    down, right = (-side % method.granularity for side in image.shape[:2])
+    if not down and not right:
+        return image
+    colour = (method.pad_value,) * 3
+    return np.asarray(
+        cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_CONSTANT, value=colour), np.uint8
+    )

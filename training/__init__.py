@@ -1,0 +1,1 @@
+"""Everything that makes the weights: models, data, training, evaluation, export."""

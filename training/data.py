@@ -1,0 +1,217 @@
+"""Labelled images to training samples.
+
+A data set is a folder in the challenge's layout with a ``metadata.csv`` that has, for each
+labelled image, the columns name, image, source, modality and split.
+"""
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, Sampler
+
+from app.normalise import normalise
+from app.read import read_image
+from app.segment import crop, round_boxes
+from app.settings import Method
+from app.tile import scale_factor
+from training.augmentation import jitter_box, label_boxes, photometric, random_affine, warp
+from training.config import DetectorConfig, SegmenterConfig
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One labelled image.
+
+    image: (H, W, 3) uint8, normalised as in prediction.
+    label: (H, W) uint16 label image.
+    boxes: (N, 4) float32 xyxy, pixels of the image; ids: (N,) the labels' ids.
+    areas: (highest id + 1,) float64, pixels of each id.
+    """
+
+    name: str
+    source: str
+    modality: str
+    image: NDArray[np.uint8]
+    label: NDArray[np.uint16]
+    boxes: NDArray[np.float32]
+    ids: NDArray[np.int64]
+    areas: NDArray[np.float64]
+
+
+def load_labelled(
+    root: Path, split: str, method: Method, keep: Callable[[dict[str, str]], bool] | None = None
+) -> list[Labelled]:
+    """Read all images of a split into memory, normalised.
+
+    Args:
+        root: a folder with ``Train_Labeled/`` and ``metadata.csv``.
+        split: ``train`` or ``val``.
+        method: how prediction normalises.
+        keep: rows of the metadata for which this is false are passed over.
+
+    Raises:
+        ValueError: image and label differ in size, or the split is empty.
+    """
+    with (root / "metadata.csv").open(newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["split"] == split and (not keep or keep(r))]
+    if not rows:
+        raise ValueError(f"{root / 'metadata.csv'}: no image of split {split}")
+    return [_load(root / "Train_Labeled", row, method) for row in rows]
+
+
+def _load(folder: Path, row: dict[str, str], method: Method) -> Labelled:
+    path = folder / "images" / row["image"]
+    raw = read_image(path)
+    label = tifffile.imread(folder / "labels" / f"{row['name']}_label.tiff").astype(np.uint16)
+    if raw.shape[:2] != label.shape:
+        raise ValueError(f"{path}: image is {raw.shape[:2]}, but its label is {label.shape}")
+    image = normalise(raw, method.low_percentile, method.high_percentile)
+    boxes, ids = label_boxes(label)
+    areas = np.bincount(label.ravel()).astype(np.float64)
+    return Labelled(row["name"], row["source"], row["modality"], image, label, boxes, ids, areas)
+
+
+class _Samples:
+    """Images with a probability each: sources are levelled, images within a source are equal."""
+
+    def __init__(self, images: list[Labelled], weights: dict[str, float]) -> None:
+        self.images = [i for i in images if len(i.ids) and weights.get(i.source, 1.0) > 0]
+        counts = Counter(i.source for i in self.images)
+        raw = [weights.get(i.source, 1.0) / math.sqrt(counts[i.source]) for i in self.images]
+        self.cumulative = np.cumsum(raw) / np.sum(raw)
+
+    def draw(self, rng: np.random.Generator) -> Labelled:
+        return self.images[int(np.searchsorted(self.cumulative, rng.random()))]
+
+
+class DetectorSamples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Sample i is a crop (3, S, S) uint8 and its boxes (N, 4) float32 xyxy, from seed and i."""
+
+    def __init__(self, images: list[Labelled], config: DetectorConfig, method: Method) -> None:
+        self.samples = _Samples(images, config.sources)
+        self.config = config
+        self.method = method
+        self.last_start = (config.steps - config.last_steps) * config.batch
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        config = self.config
+        rng = np.random.default_rng([config.seed, index])
+        mosaic = index < self.last_start and rng.random() < config.mosaic
+        image, boxes = self._mosaic(rng) if mosaic else self._crop(rng, (config.crop, config.crop))
+        return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(boxes)
+
+    def _mosaic(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Four crops of four images that meet in a random point (YOLOX, section 2.1)."""
+        size = self.config.crop
+        x, y = (int(v) for v in rng.integers(size // 4, size - size // 4 + 1, 2))
+        canvas = np.empty((size, size, 3), np.uint8)
+        boxes = []
+        for y0, y1 in ((0, y), (y, size)):
+            for x0, x1 in ((0, x), (x, size)):
+                canvas[y0:y1, x0:x1], part = self._crop(rng, (y1 - y0, x1 - x0))
+                boxes.append(part + np.array([x0, y0, x0, y0], np.float32))
+        return canvas, np.concatenate(boxes)
+
+    def _crop(
+        self, rng: np.random.Generator, size: tuple[int, int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        sample = self.samples.draw(rng)
+        low, high = self.config.scale
+        scale = scale_factor(sample.label.shape, self.method)
+        scale *= math.exp(rng.uniform(math.log(low), math.log(high)))
+        centre = _crop_centre(rng, sample, (size[0] / scale, size[1] / scale))
+        affine = random_affine(rng, centre, scale, self.config.rotation, size)
+        fill = self.method.pad_value
+        image, label = warp(sample.image, sample.label, affine, size, fill)
+        if rng.random() < self.config.photometric:
+            image = photometric(rng, image)
+        return image, label_boxes(label, sample.areas * scale**2)[0]
+
+
+def _crop_centre(
+    rng: np.random.Generator, sample: Labelled, view: tuple[float, float]
+) -> tuple[float, float]:
+    """Where (xy) a view of (H, W) image pixels looks: a cell or anywhere, seldom past the edge."""
+    if rng.random() < 0.5:
+        box = sample.boxes[rng.integers(len(sample.boxes))]
+        x, y = (box[:2] + box[2:]) / 2 + rng.uniform(-0.4, 0.4, 2) * (view[1], view[0])
+    else:
+        x, y = rng.uniform(0, 1, 2) * sample.label.shape[::-1]
+
+    def inside(value: float, side: int, length: float) -> float:
+        margin = min(length, side) / 2
+        return float(np.clip(value, margin, side - margin))
+
+    height, width = sample.label.shape
+    return inside(x, width, view[1]), inside(y, height, view[0])
+
+
+def collate_boxes(
+    items: list[tuple[torch.Tensor, torch.Tensor]],
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Stack the images; the boxes stay a list."""
+    return torch.stack([image for image, _ in items]), [boxes for _, boxes in items]
+
+
+class SegmenterSamples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Sample i is a crop (3, S, S) uint8 of one cell and its mask (S, S) float32 in [0, 1]."""
+
+    def __init__(self, images: list[Labelled], config: SegmenterConfig, method: Method) -> None:
+        self.samples = _Samples(images, config.sources)
+        self.config = config
+        self.method = method
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = np.random.default_rng([self.config.seed, index])
+        sample = self.samples.draw(rng)
+        n = int(rng.integers(len(sample.ids)))
+        box = sample.boxes[n]
+        if rng.random() < self.config.jitter:
+            box = jitter_box(rng, box)
+        image, mask = cell_crop(sample, n, box, self.method.crop_size)
+        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+        image, mask = np.rot90(image, turns), np.rot90(mask, turns)
+        if flip:
+            image, mask = image[:, ::-1], mask[:, ::-1]
+        if rng.random() < self.config.photometric:
+            image = photometric(rng, np.ascontiguousarray(image))
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return pixels, torch.from_numpy(np.ascontiguousarray(mask))
+
+
+def cell_crop(
+    sample: Labelled, n: int, box_xyxy: NDArray[np.float32], size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Cell number n of an image, cut by a box as in prediction.
+
+    Returns:
+        (size, size, 3) uint8 crop; (size, size) float32 share of each pixel that is the cell.
+    """
+    box = round_boxes(box_xyxy[None], (sample.label.shape[0], sample.label.shape[1]))[0]
+    x0, y0, x1, y1 = box
+    mask = (sample.label[y0:y1, x0:x1] == sample.ids[n]).astype(np.float32)
+    interpolation = cv2.INTER_AREA if max(mask.shape) > size else cv2.INTER_LINEAR
+    resized = cv2.resize(mask, (size, size), interpolation=interpolation)
+    return crop(sample.image, box, size), np.asarray(resized, np.float32)
+
+
+class Count(Sampler[int]):
+    """Counts from ``start`` to ``stop``: a resumed run sees just the samples it missed."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start, self.stop = start, stop
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.stop))
+
+    def __len__(self) -> int:
+        return self.stop - self.start

@@ -1,0 +1,153 @@
+"""The two models as tasks for one trainer: samples, loss, and a score on the validation split."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+from torch.utils.data import Dataset, default_collate
+
+from app.nms import nms
+from app.settings import Method
+from app.tile import pad, scale_factor
+from training.augmentation import jitter_box, label_boxes, warp
+from training.config import Config, StageConfig
+from training.data import DetectorSamples, Labelled, SegmenterSamples, cell_crop, collate_boxes
+from training.detector import Detector
+from training.losses import detection_loss, paired_iou, segmentation_loss
+from training.segmenter import Segmenter
+
+_VALIDATION_SIDE = 1024  # the middle of a larger image is enough to watch a training run
+_VALIDATION_CELLS = 40  # of an image
+_AUXILIARY_WEIGHT = 0.4  # mmsegmentation's
+
+
+class Task(Protocol):
+    """What the trainer asks of a model."""
+
+    config: StageConfig
+    model: nn.Module
+    samples: Dataset[Any]
+
+    def collate(self, items: list[Any]) -> Any:
+        """Samples to a batch."""
+
+    def loss(self, model: nn.Module, batch: Any, step: int) -> dict[str, Tensor]:
+        """Terms of the loss, ``loss`` first, for gradients."""
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Scores on the validation split, ``score`` first; higher is better."""
+
+
+class DetectorTask:
+    """YOLOX on crops; scored by the F1 of boxes at IoU 0.5, mean over images."""
+
+    def __init__(self, config: Config, train: list[Labelled], val: list[Labelled]) -> None:
+        self.config = config.detector
+        self.method = config.method
+        self.model: nn.Module = Detector(config.detector.size)
+        self.samples = DetectorSamples(train, config.detector, config.method)
+        self.val = [(v.modality, *_middle(v, config.method)) for v in val]
+
+    def collate(self, items: list[Any]) -> Any:
+        return collate_boxes(items)
+
+    def loss(
+        self, model: nn.Module, batch: tuple[Tensor, list[Tensor]], step: int
+    ) -> dict[str, Tensor]:
+        images, boxes = batch
+        predictions = model(_floats(images, model))
+        shape = (images.shape[-2], images.shape[-1])
+        with torch.autocast(images.device.type, enabled=False):
+            last = step >= self.config.steps - self.config.last_steps
+            return detection_loss(predictions, boxes, shape, use_l1=last)
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        scores = defaultdict(list)
+        for modality, image, truth in self.val:
+            batch = torch.from_numpy(image).permute(2, 0, 1)[None]
+            predicted = model(_floats(batch, model))
+            score = (predicted.objectness.sigmoid() * predicted.classes[..., 0].sigmoid())[0].cpu()
+            found = score > self.method.score_threshold
+            boxes = predicted.boxes[0].cpu()[found].numpy()
+            boxes = boxes[nms(boxes, score[found].numpy(), self.method.nms_iou)]
+            scores[modality].append(box_f1(boxes, truth))
+        return _means(scores)
+
+
+class SegmenterTask:
+    """U-Net on crops of cells; scored by the IoU of masks, mean over cells."""
+
+    def __init__(self, config: Config, train: list[Labelled], val: list[Labelled]) -> None:
+        self.config = config.segmenter
+        self.model: nn.Module = Segmenter(config.segmenter.size)
+        self.samples = SegmenterSamples(train, config.segmenter, config.method)
+        self.val = [(v.modality, *_cells(v, config.method.crop_size)) for v in val if len(v.ids)]
+
+    def collate(self, items: list[Any]) -> Any:
+        return default_collate(items)
+
+    def loss(
+        self, model: nn.Module, batch: tuple[Tensor, Tensor], step: int
+    ) -> dict[str, Tensor]:
+        images, masks = batch
+        masks = masks.to(next(model.parameters()).device)
+        main, *auxiliary = (logits.float() for logits in model(_floats(images, model)))
+        loss = segmentation_loss(main, masks)
+        for logits in auxiliary:
+            small = nn.functional.avg_pool2d(masks[:, None], masks.shape[-1] // logits.shape[-1])
+            loss = loss + _AUXILIARY_WEIGHT * segmentation_loss(logits, small[:, 0])
+        return {"loss": loss}
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        scores = defaultdict(list)
+        for modality, images, masks in self.val:
+            logits = model(_floats(torch.from_numpy(images), model))[0].float().cpu()
+            found = (logits[:, 1] > logits[:, 0]).numpy()
+            overlap = (found & masks).sum((1, 2))
+            scores[modality] += list(overlap / np.maximum((found | masks).sum((1, 2)), 1))
+        return _means(scores)
+
+
+def box_f1(found: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
+    """F1 of boxes (N, 4) and (M, 4) xyxy, matched one to one at IoU 0.5; 1 if both are empty."""
+    if not len(found) and not len(truth):
+        return 1.0
+    iou = paired_iou(torch.from_numpy(found)[:, None], torch.from_numpy(truth)[None]).numpy()
+    rows, columns = linear_sum_assignment(iou >= 0.5, maximize=True)
+    return 2 * int((iou[rows, columns] >= 0.5).sum()) / (len(found) + len(truth))
+
+
+def _floats(images: Tensor, model: nn.Module) -> Tensor:
+    device = next(model.parameters()).device
+    return images.to(device).float().contiguous(memory_format=torch.channels_last)
+
+
+def _means(scores: dict[str, list[float]]) -> dict[str, float]:
+    everything = [value for values in scores.values() for value in values]
+    means = {modality: float(np.mean(values)) for modality, values in sorted(scores.items())}
+    return {"score": float(np.mean(everything)), **means}
+
+
+def _middle(sample: Labelled, method: Method) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The middle of an image at detection scale and the boxes in it."""
+    scale = scale_factor(sample.label.shape, method)
+    height, width = (min(round(side * scale), _VALIDATION_SIDE) for side in sample.label.shape)
+    middle = np.array(sample.label.shape[::-1]) / 2 - 0.5
+    offset = np.array([width, height]) / 2 - 0.5 - scale * middle
+    affine = np.array([[scale, 0.0, offset[0]], [0.0, scale, offset[1]]])
+    image, label = warp(sample.image, sample.label, affine, (height, width), method.pad_value)
+    return pad(image, method), label_boxes(label, sample.areas * scale**2)[0]
+
+
+def _cells(sample: Labelled, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Some cells of an image, with jittered boxes: (N, 3, S, S) uint8 and (N, S, S) masks."""
+    rng = np.random.default_rng(len(sample.ids))
+    chosen: Iterable[int] = rng.permutation(len(sample.ids))[:_VALIDATION_CELLS]
+    pairs = [cell_crop(sample, n, jitter_box(rng, sample.boxes[n]), size) for n in chosen]
+    images = np.stack([image.transpose(2, 0, 1) for image, _ in pairs])
+    return images, np.stack([mask >= 0.5 for _, mask in pairs])
