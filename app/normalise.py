@@ -1,5 +1,7 @@
 """Any channels and any depth in, three 8-bit channels out, the same for training and prediction."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -71,23 +73,22 @@ def _ranked(below: NDArray[np.int64], rank: float) -> float:
     return float(first + (second - first) * (rank - np.floor(rank)))
 
 
-def _rescale_channel(channel: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
+def _rescale_channel(channel: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     if channel.dtype == np.bool_:
         channel = channel.astype(np.uint8)
     limits = percentile_range(channel, low, high)
     if limits is None:
         return np.zeros(channel.shape, np.uint8)
-    if channel.dtype in (np.uint8, np.uint16):
-        # Every grey level is rescaled once, then looked up.
-        levels = np.arange(np.iinfo(channel.dtype).max + 1, dtype=channel.dtype)
-        table = _rescale(levels, *limits)
-        if channel.dtype == np.uint8:
-            return np.asarray(cv2.LUT(np.ascontiguousarray(channel), table), np.uint8)
-        return table[channel]
+    # Of few grey levels each is rescaled once, then looked up.
+    if channel.dtype == np.uint8:
+        table = _rescale(np.arange(2**8), *limits)
+        return np.asarray(cv2.LUT(np.ascontiguousarray(channel), table), np.uint8)
+    if channel.dtype == np.uint16:
+        return _rescale(np.arange(2**16), *limits).take(channel)
     return _rescale(channel, *limits)
 
 
-def _rescale(values: NDArray[np.generic], bottom: float, top: float) -> NDArray[np.uint8]:
+def _rescale(values: NDArray[Any], bottom: float, top: float) -> NDArray[np.uint8]:
     """Values from [bottom, top] to [0, 255], clipped; where the two are equal, non-zero is 255."""
     if top <= bottom:
         return np.where(values != 0, np.uint8(255), np.uint8(0))

@@ -1,8 +1,14 @@
 """Boxes to masks: each cell is cut from the full image, segmented alone, and sized back."""
 
+from collections.abc import Iterator
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from app.session import Run
+from app.settings import Method
 
 
 def round_boxes(boxes_xyxy: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.int64]:
@@ -35,6 +41,40 @@ def crop(image: NDArray[np.uint8], box: NDArray[np.int64], size: int) -> NDArray
         (size, size, C) uint8.
     """
     x0, y0, x1, y1 = box
-    interpolation = cv2.INTER_AREA if max(x1 - x0, y1 - y0) > size else cv2.INTER_LINEAR
-    resized = cv2.resize(image[y0:y1, x0:x1], (size, size), interpolation=interpolation)
-    return np.asarray(resized, np.uint8)
+    return resize(image[y0:y1, x0:x1], (size, size))
+
+
+def segment(
+    image: NDArray[np.uint8], boxes: NDArray[np.int64], run: Run, method: Method
+) -> Iterator[NDArray[np.bool_]]:
+    """The mask of each box's cell, in order.
+
+    Args:
+        image: (H, W, 3) uint8, normalised.
+        boxes: (N, 4) whole pixels, as ``round_boxes`` gives them.
+        run: the segmenter: (B, S, S, 3) uint8 to probabilities (B, S, S) float32 in [0, 1].
+        method: crop size, batch and threshold.
+
+    Yields:
+        (y1 - y0, x1 - x0) bool, for one box.
+    """
+    for start in range(0, len(boxes), method.crop_batch):
+        batch = boxes[start : start + method.crop_batch]
+        (probabilities,) = run(np.stack([crop(image, box, method.crop_size) for box in batch]))
+        for (x0, y0, x1, y1), probability in zip(batch, probabilities, strict=True):
+            yield uncrop(probability, (y1 - y0, x1 - x0)) > method.mask_threshold
+
+
+def uncrop(probability: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """The way back of ``crop``: (S, S) float32 to the (H, W) of a box."""
+    return resize(probability, shape)
+
+
+Array = TypeVar("Array", NDArray[np.uint8], NDArray[np.float32])
+
+
+def resize(array: Array, shape: tuple[int, int]) -> Array:
+    """Resize (H, W) or (H, W, C) to another (H, W), bilinear; pixels are averaged in shrinking."""
+    shrinks = array.shape[0] > shape[0] or array.shape[1] > shape[1]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(array, (shape[1], shape[0]), interpolation=interpolation)  # type: ignore[return-value]

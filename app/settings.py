@@ -32,6 +32,8 @@ class Method:
     """Grey level, 0-255, that fills a window up to a multiple of ``granularity``."""
     granularity: int
     """Sides of the detector's input are multiples of this."""
+    seam_margin: float
+    """A box this near to an inner window edge counts as cut by it, pixels at detection scale."""
     score_threshold: float
     """Boxes at or below this score are dropped, 0-1."""
     nms_iou: float

@@ -122,13 +122,13 @@ def photometric(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[n
         image = image[:, :, rng.permutation(3)]
     elif rng.random() < 0.5:
         image = _shift_hue(rng, image)
-    image = cv2.LUT(np.ascontiguousarray(image), _tone_tables(rng))
+    toned = cv2.LUT(np.ascontiguousarray(image), _tone_tables(rng))
     if rng.random() < 0.2:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.8))
+        toned = cv2.GaussianBlur(toned, (0, 0), rng.uniform(0.4, 1.8))
     if rng.random() < 0.2:
-        noise = rng.normal(0.0, rng.uniform(2.0, 16.0), image.shape[:2]).astype(np.float32)
-        image = np.clip(image + noise[:, :, None], 0, 255).astype(np.uint8)
-    return np.asarray(image, np.uint8)
+        noise = rng.normal(0.0, rng.uniform(2.0, 16.0), toned.shape[:2]).astype(np.float32)
+        toned = np.clip(toned + noise[:, :, None], 0, 255)
+    return np.asarray(toned, np.uint8)
 
 
 def _shift_hue(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from app.settings import Method, build
 
@@ -82,7 +82,7 @@ def load_config(path: Path) -> Config:
         SettingsError: a key is unknown, missing or of the wrong type; file and key are named.
     """
     tables = tomllib.loads(path.read_text())
-    kinds = {field.name: field.type for field in fields(Config)}
+    kinds: dict[str, Any] = {field.name: field.type for field in fields(Config)}
     parts = {
         name: build(kinds[name], table, path) if name in kinds else table
         for name, table in tables.items()

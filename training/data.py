@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import tifffile
 import torch
@@ -20,7 +19,7 @@ from torch.utils.data import Dataset, Sampler
 
 from app.normalise import normalise
 from app.read import read_image
-from app.segment import crop, round_boxes
+from app.segment import crop, resize, round_boxes
 from app.settings import Method
 from app.tile import scale_factor
 from training.augmentation import jitter_box, label_boxes, photometric, random_affine, warp
@@ -199,9 +198,7 @@ def cell_crop(
     box = round_boxes(box_xyxy[None], (sample.label.shape[0], sample.label.shape[1]))[0]
     x0, y0, x1, y1 = box
     mask = (sample.label[y0:y1, x0:x1] == sample.ids[n]).astype(np.float32)
-    interpolation = cv2.INTER_AREA if max(mask.shape) > size else cv2.INTER_LINEAR
-    resized = cv2.resize(mask, (size, size), interpolation=interpolation)
-    return crop(sample.image, box, size), np.asarray(resized, np.float32)
+    return crop(sample.image, box, size), resize(mask, (size, size))
 
 
 class Count(Sampler[int]):

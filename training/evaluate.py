@@ -40,8 +40,8 @@ from typing import NamedTuple
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from scipy.sparse import csr_array  # type: ignore[import-untyped]
-from scipy.sparse.csgraph import maximum_bipartite_matching  # type: ignore[import-untyped]
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
 
 BORDER = 2  # pixels from the edge within which an instance is taken for cut
 WHOLE_BELOW = 25_000_000  # pixels from which an image is scored in blocks

@@ -1,15 +1,20 @@
-"""The two models as tasks for one trainer: samples, loss, and a score on the validation split."""
+"""The two models as tasks for one trainer.
+
+A task has a ``config``, a ``model``, ``samples`` to draw from, ``collate`` to make batches of
+them, ``loss`` (scalars by name, ``loss`` the one for gradients), and ``validate`` (scores by name
+on the validation split, ``score`` the one to choose by; higher is better).
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 
 from app.nms import nms
 from app.settings import Method
@@ -26,28 +31,12 @@ _VALIDATION_CELLS = 40  # of an image
 _AUXILIARY_WEIGHT = 0.4  # mmsegmentation's
 
 
-class Task(Protocol):
-    """What the trainer asks of a model."""
-
-    config: StageConfig
-    model: nn.Module
-    samples: Dataset[Any]
-
-    def collate(self, items: list[Any]) -> Any:
-        """Samples to a batch."""
-
-    def loss(self, model: nn.Module, batch: Any, step: int) -> dict[str, Tensor]:
-        """Terms of the loss, ``loss`` first, for gradients."""
-
-    def validate(self, model: nn.Module) -> dict[str, float]:
-        """Scores on the validation split, ``score`` first; higher is better."""
-
-
 class DetectorTask:
     """YOLOX on crops; scored by the F1 of boxes at IoU 0.5, mean over images."""
 
     def __init__(self, config: Config, train: list[Labelled], val: list[Labelled]) -> None:
-        self.config = config.detector
+        self.config: StageConfig = config.detector
+        self.last_start = config.detector.steps - config.detector.last_steps
         self.method = config.method
         self.model: nn.Module = Detector(config.detector.size)
         self.samples = DetectorSamples(train, config.detector, config.method)
@@ -63,11 +52,10 @@ class DetectorTask:
         predictions = model(_floats(images, model))
         shape = (images.shape[-2], images.shape[-1])
         with torch.autocast(images.device.type, enabled=False):
-            last = step >= self.config.steps - self.config.last_steps
-            return detection_loss(predictions, boxes, shape, use_l1=last)
+            return detection_loss(predictions, boxes, shape, use_l1=step >= self.last_start)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        scores = defaultdict(list)
+        scores: dict[str, list[float]] = defaultdict(list)
         for modality, image, truth in self.val:
             batch = torch.from_numpy(image).permute(2, 0, 1)[None]
             predicted = model(_floats(batch, model))
@@ -83,7 +71,7 @@ class SegmenterTask:
     """U-Net on crops of cells; scored by the IoU of masks, mean over cells."""
 
     def __init__(self, config: Config, train: list[Labelled], val: list[Labelled]) -> None:
-        self.config = config.segmenter
+        self.config: StageConfig = config.segmenter
         self.model: nn.Module = Segmenter(config.segmenter.size)
         self.samples = SegmenterSamples(train, config.segmenter, config.method)
         self.val = [(v.modality, *_cells(v, config.method.crop_size)) for v in val if len(v.ids)]
@@ -91,9 +79,7 @@ class SegmenterTask:
     def collate(self, items: list[Any]) -> Any:
         return default_collate(items)
 
-    def loss(
-        self, model: nn.Module, batch: tuple[Tensor, Tensor], step: int
-    ) -> dict[str, Tensor]:
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
         images, masks = batch
         masks = masks.to(next(model.parameters()).device)
         main, *auxiliary = (logits.float() for logits in model(_floats(images, model)))
@@ -104,13 +90,16 @@ class SegmenterTask:
         return {"loss": loss}
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        scores = defaultdict(list)
+        scores: dict[str, list[float]] = defaultdict(list)
         for modality, images, masks in self.val:
             logits = model(_floats(torch.from_numpy(images), model))[0].float().cpu()
             found = (logits[:, 1] > logits[:, 0]).numpy()
             overlap = (found & masks).sum((1, 2))
             scores[modality] += list(overlap / np.maximum((found | masks).sum((1, 2)), 1))
         return _means(scores)
+
+
+Task = DetectorTask | SegmenterTask
 
 
 def box_f1(found: NDArray[np.float32], truth: NDArray[np.float32]) -> float:

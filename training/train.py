@@ -30,7 +30,10 @@ from training.config import Config, StageConfig, load_config
 from training.data import Count, load_labelled
 from training.tasks import DetectorTask, SegmenterTask, Task
 
-TASKS = {"detector": DetectorTask, "segmenter": SegmenterTask}
+TASKS: dict[str, type[DetectorTask | SegmenterTask]] = {
+    "detector": DetectorTask,
+    "segmenter": SegmenterTask,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -61,7 +64,7 @@ class Trainer:
         self.task, self.whole_config, self.folder = task, config, folder
         self.config: StageConfig = task.config
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = task.model.to(self.device, memory_format=torch.channels_last)
+        self.model = task.model.to(self.device).to(memory_format=torch.channels_last)
         self.averaged = AveragedModel(
             self.model, avg_fn=_average(self.config.ema_decay), use_buffers=True
         )

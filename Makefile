@@ -1,0 +1,53 @@
+# make run    segment samples/images into outputs; for your own: make run IN=folder OUT=folder
+# make test   formatting, lint, types and tests
+# make lock   re-make the lock files from the .in files; a pin that still fits is kept: delete a lock to move them all
+# make clean  remove the environment and the caches
+#
+# `run` and `test` set up .venv by themselves, once, and again whenever a lock file changes.
+
+PYTHON ?= python3
+IN ?= samples/images
+OUT ?= outputs
+
+VENV_PYTHON := .venv/bin/python
+PIP := $(VENV_PYTHON) -m pip --disable-pip-version-check
+COMPILE := $(VENV_PYTHON) -m uv pip compile --quiet --generate-hashes \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28
+
+.PHONY: run test lock clean
+
+run: .venv/runtime.stamp
+	$(VENV_PYTHON) -m app '$(IN)' '$(OUT)'
+
+test: .venv/test.stamp
+	$(VENV_PYTHON) -m ruff format --check
+	$(VENV_PYTHON) -m ruff check
+	$(VENV_PYTHON) -m mypy
+	$(VENV_PYTHON) -m pytest
+
+lock: .venv/pyvenv.cfg
+	$(PIP) install --quiet uv==0.13.9
+	$(COMPILE) requirements.in -o requirements.txt
+	$(COMPILE) training/requirements.in -c requirements.txt -o training/requirements.txt
+	$(COMPILE) tests/requirements.in -c requirements.txt -c training/requirements.txt -o tests/requirements.txt
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find app training tests -name __pycache__ -prune -exec rm -rf {} +
+
+.DELETE_ON_ERROR:
+
+.venv/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." \
+			"Install it, or name another one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/runtime.stamp: requirements.txt .venv/pyvenv.cfg
+	$(PIP) install -r requirements.txt
+	@touch $@
+
+.venv/test.stamp: .venv/runtime.stamp training/requirements.txt tests/requirements.txt
+	@echo 'Installing PyTorch and the test tools: about 3 GB to fetch, 7 GB on disk, once.'
+	$(PIP) install -r training/requirements.txt -r tests/requirements.txt
+	@touch $@

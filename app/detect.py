@@ -1,0 +1,56 @@
+"""An image to one box a cell: windows, the detector, suppression, seams."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.nms import nms
+from app.seams import drop_cut, join_cut, touched_edges
+from app.session import Run
+from app.settings import Method
+from app.tile import enlarge, pad, scale_factor, windows
+
+
+def detect(
+    image: NDArray[np.uint8], run: Run, method: Method
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Find every cell.
+
+    Args:
+        image: (H, W, 3) uint8, normalised.
+        run: the detector: (1, H', W', 3) uint8 to boxes (1, A, 4) float32 xyxy in pixels of its
+            input and scores (1, A) float32 in [0, 1].
+        method: window, stride, thresholds.
+
+    Returns:
+        (N, 4) float32 xyxy boxes in pixels of the image, inside it, best first; (N,) scores.
+    """
+    enlarged = enlarge(image, scale_factor(image.shape, method))
+    height, width = enlarged.shape[:2]
+    places = windows((height, width), method)
+    found = [_detect_window(enlarged, place, run, method) for place in places]
+    boxes = np.concatenate([b for b, _ in found])
+    scores = np.concatenate([s for _, s in found])
+    owner = np.repeat(np.arange(len(places)), [len(s) for _, s in found])
+
+    cut = touched_edges(boxes, places[owner], (height, width), method.seam_margin)
+    whole = drop_cut(boxes, owner, cut, places, (height, width), method.seam_margin)
+    boxes, scores, owner, cut = boxes[whole], scores[whole], owner[whole], cut[whole]
+    best = nms(boxes, scores, method.nms_iou)
+    boxes, scores = join_cut(boxes[best], scores[best], owner[best], cut[best], places)
+
+    ratio = np.array([width / image.shape[1], height / image.shape[0]] * 2, np.float32)
+    return boxes / ratio, scores
+
+
+def _detect_window(
+    image: NDArray[np.uint8], place: NDArray[np.int64], run: Run, method: Method
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The boxes of one window above the score threshold, in pixels of the enlarged image."""
+    x0, y0, x1, y1 = place
+    batch = np.ascontiguousarray(pad(image[y0:y1, x0:x1], method))[None]
+    boxes, scores = (output[0] for output in run(batch))
+    good = scores > method.score_threshold
+    inside = np.clip(boxes[good], 0, np.array([x1 - x0, y1 - y0] * 2, np.float32))
+    inside = (inside + np.array([x0, y0, x0, y0])).astype(np.float32)
+    solid = (inside[:, 2:] > inside[:, :2]).all(1)
+    return inside[solid], scores[good][solid]

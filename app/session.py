@@ -1,0 +1,92 @@
+"""ONNX Runtime sessions: on which device they really run, and with how many threads."""
+
+import ctypes
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+Device = Literal["auto", "cpu", "cuda"]
+# A graph as a function: one array in, its outputs out.
+Run = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
+
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+class DeviceError(RuntimeError):
+    """The device that was asked for can't be used."""
+
+
+def available_threads(quota_file: Path = _QUOTA) -> int:
+    """Threads that this process may really use: its CPU affinity and its container's quota.
+
+    Args:
+        quota_file: cgroup v2's ``cpu.max``: microseconds of CPU time, then of wall-clock time.
+    """
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = quota_file.read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
+
+
+def open_session(graph: Path, device: Device, threads: int) -> onnxruntime.InferenceSession:
+    """Load a graph.
+
+    Args:
+        graph: an ONNX file.
+        device: ``auto`` takes CUDA where it works and the CPU elsewhere.
+        threads: of the CPU, for one operator.
+
+    Raises:
+        DeviceError: ``cuda`` was asked for, but the graph would not run there.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Warnings about the graph are of no use to who runs it; errors are raised.
+    options.log_severity_level = 3
+    wanted = [_CPU]
+    if device == "cuda" or (device == "auto" and _has_driver()):
+        wanted = [p for p in (_CUDA, _CPU) if p in onnxruntime.get_available_providers()]
+    session = onnxruntime.InferenceSession(graph, options, providers=wanted)
+    if device == "cuda" and provider(session) != _CUDA:
+        raise DeviceError(
+            "--device cuda: ONNX Runtime could not start CUDA and would run on the CPU; check "
+            "the driver (nvidia-smi), 'docker run --gpus all' and the CUDA libraries, or use "
+            "--device cpu"
+        )
+    return session
+
+
+def provider(session: onnxruntime.InferenceSession) -> str:
+    """The execution provider that a session really uses, whatever was asked for."""
+    return str(session.get_providers()[0])
+
+
+def runner(session: onnxruntime.InferenceSession) -> Run:
+    """A session as a function of its only input."""
+    name = session.get_inputs()[0].name
+
+    def run(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        outputs: list[Any] = session.run(None, {name: batch})
+        return outputs
+
+    return run
+
+
+def _has_driver() -> bool:
+    """Whether NVIDIA's driver is here; without one ONNX Runtime only tries, fails and complains."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Segment a folder of images: sh predict.sh [INPUT OUTPUT]
+# Without arguments it uses /inputs and /outputs, or else /workspace/inputs and /workspace/outputs.
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+
+if [ $# -eq 0 ]; then
+    if [ -d /inputs ] && [ -d /outputs ]; then
+        set -- /inputs /outputs
+    else
+        set -- /workspace/inputs /workspace/outputs
+    fi
+fi
+
+python=$here/.venv/bin/python # in a checkout
+[ -x "$python" ] || python=python3 # in the image, where it is the environment's own
+
+# -P: an "app" in the caller's folder must not be taken for ours. exec: signals reach Python.
+PYTHONPATH=$here exec "$python" -P -m app "$@"

@@ -1,0 +1,201 @@
+"""Trained weights to what the predictor reads: two ONNX graphs and settings.json.
+
+    python -m training.export training/configs/shipped.toml DETECTOR_RUN SEGMENTER_RUN weights
+
+The runs are folders of training/train.py; their best.pt is taken. Fails unless ONNX Runtime
+agrees with torch on inputs of several sizes, not square, two in a batch.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from app.settings import FILE_NAME, Graph, Method, Settings, load_settings
+from training.config import load_config
+from training.detector import GRANULARITY, Detector
+from training.segmenter import Segmenter
+
+# Largest difference between torch and ONNX Runtime; boxes in pixels, the rest as shares of 1.
+TOLERANCE = {"boxes": 0.02, "scores": 1e-4, "masks": 1e-4}
+_OPSET = 18
+
+
+class ExportedDetector(nn.Module):
+    """(B, H, W, 3) uint8 RGB to boxes (B, A, 4) float32 xyxy pixels and scores (B, A) in [0, 1]."""
+
+    input, outputs = "images", ("boxes", "scores")
+    # Traced on the first shape, compared on all.
+    shapes = ((2, 4 * GRANULARITY, 6 * GRANULARITY), (1, 7 * GRANULARITY, 3 * GRANULARITY))
+    dynamic: ClassVar[dict[int, Any]] = {
+        0: Dim("batch"),
+        1: GRANULARITY * Dim("rows"),
+        2: GRANULARITY * Dim("columns"),
+    }
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+        self.eval()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        found = self.detector(images.permute(0, 3, 1, 2).float())
+        return found.boxes, found.objectness.sigmoid() * found.classes[..., 0].sigmoid()
+
+
+class ExportedSegmenter(nn.Module):
+    """(B, S, S, 3) uint8 RGB crops to probabilities (B, S, S) float32 of the cell in the middle."""
+
+    input, outputs = "crops", ("masks",)
+    dynamic: ClassVar[dict[int, Any]] = {0: Dim("batch")}
+
+    def __init__(self, segmenter: Segmenter, crop_size: int) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+        self.shapes = ((2, crop_size, crop_size), (5, crop_size, crop_size))
+        self.eval()
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
+        (logits,) = self.segmenter(crops.permute(0, 3, 1, 2).float())
+        # Of two classes the softmax is the sigmoid of the difference.
+        return ((logits[:, 1] - logits[:, 0]).sigmoid(),)
+
+
+Exported = ExportedDetector | ExportedSegmenter
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name in ("config", "detector", "segmenter", "weights"):
+        parser.add_argument(name, type=Path)
+    options = parser.parse_args(arguments)
+    method = load_config(options.config).method
+    detector, detector_note = load_detector(options.detector / "best.pt")
+    segmenter, segmenter_note = load_segmenter(options.segmenter / "best.pt")
+    models: dict[str, tuple[Exported, str]] = {
+        "detector": (ExportedDetector(detector), detector_note),
+        "segmenter": (ExportedSegmenter(segmenter, method.crop_size), segmenter_note),
+    }
+    write_weights(models, method, options.weights)
+    return 0
+
+
+def load_detector(checkpoint: Path) -> tuple[Detector, str]:
+    """A trained detector from its checkpoint alone, and a note on its training."""
+    state = torch.load(checkpoint, "cpu", weights_only=True)
+    model = Detector(state["config"]["detector"]["size"])
+    model.load_state_dict(state["weights"])
+    return model, _note("YOLOX", "detector", state)
+
+
+def load_segmenter(checkpoint: Path) -> tuple[Segmenter, str]:
+    """A trained segmenter from its checkpoint alone, and a note on its training."""
+    state = torch.load(checkpoint, "cpu", weights_only=True)
+    model = Segmenter(state["config"]["segmenter"]["size"])
+    model.load_state_dict(state["weights"])
+    return model, _note("U-Net", "segmenter", state)
+
+
+def write_weights(
+    models: dict[str, tuple[Exported, str]], method: Method, folder: Path
+) -> Settings:
+    """Export both graphs, compare them with torch, and write the settings that name them.
+
+    Args:
+        models: ``detector`` and ``segmenter``, each with a note on its training.
+        method: the numbers that go into the settings.
+        folder: receives both graphs and settings.json, unless anything fails.
+
+    Raises:
+        ValueError: ONNX Runtime and torch disagree.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        scratch = Path(name)
+        graphs = {}
+        for role, (model, note) in models.items():
+            path = scratch / f"{role}.onnx"
+            export(model, path)
+            check_parity(model, path)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            graphs[role] = Graph(file=path.name, sha256=digest, trained=note)
+        settings = Settings(
+            **dataclasses.asdict(method),
+            detector=graphs["detector"],
+            segmenter=graphs["segmenter"],
+        )
+        text = json.dumps(dataclasses.asdict(settings), indent=2)
+        (scratch / FILE_NAME).write_text(text + "\n")
+        load_settings(scratch)
+        for file in sorted(scratch.iterdir()):
+            file.rename(folder / file.name)
+    return settings
+
+
+def export(model: Exported, path: Path) -> None:
+    """Write a model as an ONNX graph; batch, and a detector's height and width, are free."""
+    torch.onnx.export(
+        model,
+        (_example(model.shapes[0]),),
+        path,
+        input_names=[model.input],
+        output_names=list(model.outputs),
+        dynamic_shapes=(model.dynamic,),
+        opset_version=_OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+
+
+def check_parity(model: Exported, path: Path) -> None:
+    """Compare a graph with its model and print the largest differences.
+
+    Raises:
+        ValueError: one is above its tolerance.
+    """
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for shape in model.shapes:
+        batch = _example(shape)
+        with torch.inference_mode():
+            wanted = model(batch)
+        found: list[Any] = session.run(None, {session.get_inputs()[0].name: batch.numpy()})
+        for output, a, b in zip(model.outputs, wanted, found, strict=True):
+            difference = float(np.abs(a.numpy() - b).max())
+            print(f"{path.stem} {shape}: {output} differ by at most {difference:.2g}")
+            if not difference <= TOLERANCE[output]:
+                raise ValueError(
+                    f"{path.name} {shape}: {output} differ by {difference:.3g}, "
+                    f"allowed are {TOLERANCE[output]}"
+                )
+
+
+def _example(shape: tuple[int, int, int]) -> Tensor:
+    generator = torch.Generator().manual_seed(sum(shape))
+    return torch.randint(0, 256, (*shape, 3), dtype=torch.uint8, generator=generator)
+
+
+def _note(family: str, stage: str, state: dict[str, Any]) -> str:
+    config = state["config"][stage]
+    return (
+        f"{family} {config['size']}, step {state['step']} of {config['steps']}, "
+        f"{config['batch']} crops each, seed {config['seed']}, code {state['commit']}; "
+        "see README.md beside this file"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
