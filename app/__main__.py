@@ -4,7 +4,8 @@
 
 INPUT is a folder or one file. For each image NAME.EXT, OUTPUT/NAME_label.tiff is a label image of
 the same height and width: 0 is background, 1 to N are the cells. Exit status: 0 every image done;
-1 some image failed, each named on stderr, all the others written; 2 wrong usage, nothing written.
+1 some image failed, each named on stderr, all the others written; 2 wrong usage, nothing written;
+130 interrupted, what was done is kept.
 """
 
 import argparse
@@ -40,7 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     where = f"{predictor.provider}, {options.threads} CPU threads"
     print(f"segmenting {len(images)} images on {where}", file=sys.stderr)
-    return segment_all(predictor, targets)
+    try:
+        return segment_all(predictor, targets)
+    except KeyboardInterrupt:
+        print("interrupted; the label images written so far are whole", file=sys.stderr)
+        return 130
 
 
 def list_images(source: Path) -> list[Path]:

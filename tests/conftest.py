@@ -1,0 +1,47 @@
+"""A tiny data set and configuration for the tests that train."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_dataset import make_dataset
+from training.config import Config, load_config
+from training.data import DetectorSamples, Labelled, load_labelled
+
+SHIPPED = Path(__file__).parent.parent / "training" / "configs" / "shipped.toml"
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def tiny_config() -> Config:
+    """The shipped configuration at the scale of a test."""
+    shipped = load_config(SHIPPED)
+    short = {
+        "steps": 4,
+        "batch": 2,
+        "workers": 0,
+        "warmup_steps": 2,
+        "checkpoint_steps": 1,
+        "validation_steps": 2,
+    }
+    return Config(
+        method=dataclasses.replace(shipped.method, window=192, stride=128),
+        detector=dataclasses.replace(shipped.detector, **short, size="nano", crop=64, last_steps=2),
+        segmenter=dataclasses.replace(shipped.segmenter, **short),
+    )
+
+
+@pytest.fixture
+def tiny_images(tiny_data, tiny_config) -> tuple[list[Labelled], list[Labelled]]:
+    train, val = (load_labelled(tiny_data, split, tiny_config.method) for split in ("train", "val"))
+    return train, val
+
+
+@pytest.fixture
+def detector_samples(tiny_images, tiny_config) -> DetectorSamples:
+    return DetectorSamples(tiny_images[0], tiny_config.detector, tiny_config.method)
