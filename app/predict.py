@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +34,7 @@ class Predictor:
         detector = open_session(weights / self.settings.detector.file, device, threads)
         segmenter = open_session(weights / self.settings.segmenter.file, device, threads)
         self.provider = provider(detector)
+        cv2.setNumThreads(threads)
         self.detector, self.segmenter = runner(detector), runner(segmenter)
 
     def predict_file(self, source: Path, target: Path) -> int:

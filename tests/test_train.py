@@ -211,4 +211,4 @@ def _images(make_task):
 def _models(config):
     detector = export.ExportedDetector(Detector("nano"))
     segmenter = export.ExportedSegmenter(Segmenter("slim"), config.method.crop_size)
-    return {"detector": (detector, "random"), "segmenter": (segmenter, "random")}
+    return {"segmenter": (segmenter, "random"), "detector": (detector, "random")}

@@ -1,6 +1,6 @@
 """Draw the outlines of a label image over its image, to look at.
 
-    python -m training.overlay IMAGE LABEL OVERLAY.png
+python -m training.overlay IMAGE LABEL OVERLAY.png
 """
 
 import argparse
