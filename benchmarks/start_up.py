@@ -56,8 +56,11 @@ def main() -> None:
 def resized_sample(path: Path) -> Path:
     """A sample as a 512 x 512 image."""
     import cv2
+    import numpy as np
 
-    cv2.imwrite(str(path), cv2.resize(cv2.imread(str(SAMPLE), cv2.IMREAD_UNCHANGED), (512, 512)))
+    from app.read import read_image
+
+    cv2.imwrite(str(path), cv2.resize(np.asarray(read_image(SAMPLE), np.uint8), (512, 512)))
     return path
 
 

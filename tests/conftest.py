@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def tiny_data(tmp_path_factory) -> Path:
 def tiny_config() -> Config:
     """The shipped configuration at the scale of a test."""
     shipped = load_config(SHIPPED)
-    short = {
+    short: dict[str, Any] = {
         "steps": 4,
         "batch": 2,
         "workers": 0,

@@ -41,7 +41,8 @@ def slow_iou(a, b) -> float:
 def slow_assign(predictions: Predictions, boxes: list[torch.Tensor]) -> dict[int, int]:
     """Anchor point (over the batch) to box (over the batch), one loop for each sentence."""
     points, strides = anchor_points(*SHAPE, torch.device("cpu"))
-    total, offset, claims = len(points), 0, {}
+    total, offset = len(points), 0
+    claims: dict = {}
     for image, truth in enumerate(boxes):
         for number, box in enumerate(truth.tolist()):
             centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
