@@ -25,7 +25,7 @@ def nms(
     Returns:
         (M,) int64 indices of the boxes that stay, best first; of equal scores, the earlier first.
     """
-    order = np.argsort(-scores, kind="stable")
+    order: NDArray[np.int64] = np.argsort(-scores, kind="stable")
     better, worse = overlapping_pairs(boxes_xyxy[order], iou)
     # Sorted by the better box: when a pair's turn comes, its better box's fate is settled.
     turn = np.argsort(better, kind="stable")
@@ -77,7 +77,7 @@ def paired_iou(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArr
     low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
     overlap = np.clip(high - low, 0, None).prod(1)
     union = sum((box[:, 2:] - box[:, :2]).prod(1) for box in (first, second)) - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return np.asarray(np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0))
 
 
 def _pairs_on_grid(
