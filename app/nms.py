@@ -25,7 +25,7 @@ def nms(
     Returns:
         (M,) int64 indices of the boxes that stay, best first; of equal scores, the earlier first.
     """
-    order: NDArray[np.int64] = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores, kind="stable")
     better, worse = overlapping_pairs(boxes_xyxy[order], iou)
     # Sorted by the better box: when a pair's turn comes, its better box's fate is settled.
     turn = np.argsort(better, kind="stable")
@@ -33,7 +33,7 @@ def nms(
     for i, j in zip(better[turn].tolist(), worse[turn].tolist(), strict=True):
         if stays[i]:
             stays[j] = False
-    return order[np.array(stays, bool)]
+    return np.asarray(order[np.array(stays, bool)])
 
 
 def overlapping_pairs(boxes_xyxy: NDArray[np.float32], iou: float) -> Pairs:
