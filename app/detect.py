@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.nms import nms
-from app.seams import drop_cut, join_cut, touched_edges
+from app.seams import join_parts, sees_whole, touched_edges
 from app.session import Run
 from app.settings import Method
 from app.tile import enlarge, pad, scale_factor, windows
@@ -33,13 +33,17 @@ def detect(
     owner = np.repeat(np.arange(len(places)), [len(s) for _, s in found])
 
     cut = touched_edges(boxes, places[owner], (height, width), method.seam_margin)
-    whole = drop_cut(boxes, owner, cut, places, (height, width), method.seam_margin)
-    boxes, scores, owner, cut = boxes[whole], scores[whole], owner[whole], cut[whole]
+    seen_whole = sees_whole(boxes, owner, places, (height, width), method.seam_margin)
+    parts = cut & ~seen_whole
+    joined, joined_scores = join_parts(
+        boxes[parts], scores[parts], owner[parts], places, method.nms_iou
+    )
+    boxes = np.concatenate((boxes[~cut], joined))
+    scores = np.concatenate((scores[~cut], joined_scores))
     best = nms(boxes, scores, method.nms_iou)
-    boxes, scores = join_cut(boxes[best], scores[best], owner[best], cut[best], places)
 
-    ratio = np.array([width / image.shape[1], height / image.shape[0]] * 2, np.float32)
-    return boxes / ratio, scores
+    ratio = np.array([width / image.shape[1], height / image.shape[0]] * 2)
+    return (boxes[best] / ratio).astype(np.float32), scores[best]
 
 
 def _detect_window(

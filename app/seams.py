@@ -8,6 +8,8 @@ are joined.
 import numpy as np
 from numpy.typing import NDArray
 
+from app.nms import nms
+
 # Parts of one cell, seen by two windows, agree in what both windows see by at least this IoU.
 _SAME_CELL_IOU = 0.5
 
@@ -40,77 +42,80 @@ def touched_edges(
     return np.asarray((inner & near).any(1))
 
 
-def drop_cut(
+def sees_whole(
     boxes_xyxy: NDArray[np.float32],
     owner: NDArray[np.int64],
-    cut: NDArray[np.bool_],
     places: NDArray[np.int64],
     shape: tuple[int, int],
     margin: float,
 ) -> NDArray[np.bool_]:
-    """Which boxes stay: all but those cut in a place that another window sees whole.
+    """Whether some other window holds the place of each box, away from its own inner edges.
 
     Args:
         boxes_xyxy: (N, 4) float32, pixels of the image.
         owner: (N,) index of each box's window.
-        cut: (N,) whether the box reaches an inner edge of its window.
         places: (M, 4) all windows.
         shape: (H, W) of the image.
         margin: as in ``touched_edges``.
+
+    Returns:
+        (N,) bool.
     """
-    stays = np.ones(len(boxes_xyxy), bool)
+    seen = np.zeros(len(boxes_xyxy), bool)
     for index, place in enumerate(places):
         inside = (boxes_xyxy[:, :2] >= place[:2]).all(1) & (boxes_xyxy[:, 2:] <= place[2:]).all(1)
         here = np.broadcast_to(place, boxes_xyxy.shape)
-        whole = inside & ~touched_edges(boxes_xyxy, here, shape, margin)
-        stays &= ~(cut & whole & (owner != index))
-    return stays
+        seen |= inside & ~touched_edges(boxes_xyxy, here, shape, margin) & (owner != index)
+    return seen
 
 
-def join_cut(
+def join_parts(
     boxes_xyxy: NDArray[np.float32],
     scores: NDArray[np.float32],
     owner: NDArray[np.int64],
-    cut: NDArray[np.bool_],
     places: NDArray[np.int64],
+    iou: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Join the parts of cells that no window sees whole.
 
     Args:
-        boxes_xyxy: (N, 4) float32, pixels of the image, best first.
+        boxes_xyxy: (N, 4) float32 cut boxes, pixels of the image.
         scores: (N,) float32.
         owner: (N,) index of each box's window.
-        cut: (N,) whether the box reaches an inner edge of its window.
         places: (M, 4) all windows.
+        iou: as in ``nms``, for boxes of one window.
 
     Returns:
-        Boxes and scores, best first; a joined box spans its parts and has the best's score.
+        Boxes and scores; a joined box spans its parts and has the best's score.
     """
-    boxes = boxes_xyxy.copy()
-    gone = np.zeros(len(boxes), bool)
-    parts = [[int(i)] for i in np.flatnonzero(cut)]
-    while parts:
-        group = parts.pop()
+    # First one box a cell in each window, else the union would be that of all its boxes.
+    groups = []
+    for window in np.unique(owner):
+        here = np.flatnonzero(owner == window)
+        groups += [[i] for i in here[nms(boxes_xyxy[here], scores[here], iou)].tolist()]
+
+    joined = []
+    while groups:
+        group = groups.pop()
         mates = [
             other
-            for other in parts
+            for other in groups
             if any(
-                _same_cell(boxes_xyxy[i], boxes_xyxy[j], places[owner[i]], places[owner[j]])
+                owner[i] != owner[j]
+                and _same_cell(boxes_xyxy[i], boxes_xyxy[j], places[owner[i]], places[owner[j]])
                 for i in group
                 for j in other
-                if owner[i] != owner[j]
             )
         ]
         if mates:
-            # The joined group may reach further parts: it is looked at again.
-            parts = [p for p in parts if p not in mates]
-            parts.append(sum(mates, group))
-            continue
-        first = min(group)
-        boxes[first, :2] = boxes_xyxy[group, :2].min(0)
-        boxes[first, 2:] = boxes_xyxy[group, 2:].max(0)
-        gone[[i for i in group if i != first]] = True
-    return boxes[~gone], scores[~gone]
+            # What has grown may reach further parts: it is looked at again.
+            groups = [other for other in groups if other not in mates]
+            groups.append(sum(mates, group))
+        else:
+            joined.append(group)
+    spans = [np.r_[boxes_xyxy[g, :2].min(0), boxes_xyxy[g, 2:].max(0)] for g in joined]
+    best = [scores[g].max() for g in joined]
+    return np.array(spans, np.float32).reshape(-1, 4), np.array(best, np.float32)
 
 
 def _same_cell(
