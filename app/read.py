@@ -16,9 +16,11 @@ class ImageError(ValueError):
 
 
 def find_images(folder: Path) -> list[Path]:
-    """The files of a folder whose suffix is an image's, sorted by name; not its subfolders."""
+    """The images of a folder, by their suffix, sorted; no hidden files and no subfolders."""
     return sorted(
-        path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
 
 

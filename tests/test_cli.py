@@ -1,0 +1,228 @@
+"""The command line: what it writes, what it says and how it ends."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+import tifffile
+
+from app import __main__ as command
+from app.session import available_threads
+from tests import make_toy_graphs
+
+TOY = Path("tests/toy_weights")
+# Bright where the toy detector's two good boxes are, so that the toy segmenter fills them.
+IMAGE = np.full((48, 56), 20, np.uint8)
+IMAGE[2:18, 2:22] = IMAGE[6:32, 22:42] = 220
+LABEL = np.zeros((48, 56), np.uint16)
+LABEL[4:16, 4:20] = 1
+LABEL[8:30, 24:40] = 2
+
+
+def run(*arguments) -> int:
+    return command.main([str(a) for a in (*arguments, "--weights", TOY, "--device", "cpu")])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    return tmp_path
+
+
+def write(path: Path, image=IMAGE) -> None:
+    if "tif" in path.suffix.lower():
+        tifffile.imwrite(path, image)
+    else:
+        assert cv2.imwrite(str(path), image)
+
+
+def test_every_image_of_a_folder_gets_its_label_image(folder):
+    for name in ("one.png", "two.of.many.TIF", "three.jpg"):
+        write(folder / "in" / name)
+    assert run(folder / "in", folder / "out") == 0
+    names = ["one_label.tiff", "three_label.tiff", "two_label.tiff"]
+    assert sorted(p.name for p in (folder / "out").iterdir()) == names
+    for name in names:
+        with tifffile.TiffFile(folder / "out" / name) as tiff:
+            assert len(tiff.pages) == 1
+            assert tiff.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+            assert tiff.pages[0].dtype == np.uint16
+            np.testing.assert_array_equal(tiff.asarray(), LABEL)
+
+
+def test_one_file_as_input(folder):
+    write(folder / "in" / "one.png")
+    assert run(folder / "in" / "one.png", folder / "deep" / "out") == 0
+    np.testing.assert_array_equal(
+        tifffile.imread(folder / "deep" / "out" / "one_label.tiff"), LABEL
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 200), (3, 2), (130, 5)])
+def test_images_of_any_size(shape, folder):
+    write(folder / "in" / "small.png", np.full(shape, 200, np.uint8))
+    assert run(folder / "in", folder / "out") == 0
+    label = tifffile.imread(folder / "out" / "small_label.tiff")
+    assert label.shape == shape and label.dtype == np.uint16
+    assert set(np.unique(label)) - {0} == set(range(1, int(label.max()) + 1))
+
+
+def test_bad_files_are_named_and_the_good_ones_written(folder, capsys):
+    source = folder / "in"
+    write(source / "good.png")
+    write(source / "also_good.tif")
+    (source / "text.png").write_text("not an image")
+    (source / "empty.tif").write_bytes(b"")
+    data = (source / "also_good.tif").read_bytes()
+    (source / "truncated.tif").write_bytes(data[: len(data) // 2])
+    assert run(source, folder / "out") == 1
+    names = sorted(p.name for p in (folder / "out").iterdir())
+    assert names == ["also_good_label.tiff", "good_label.tiff"]
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert len(errors) == 3
+    for name in ("text.png", "empty.tif", "truncated.tif"):
+        assert any(name in line and "again" in line for line in errors)
+
+
+def test_a_label_image_that_cannot_be_written_costs_no_other(folder, capsys):
+    for name in ("a.png", "b.png", "c.png"):
+        write(folder / "in" / name)
+    (folder / "out" / "b_label.tiff").mkdir(parents=True)
+    assert run(folder / "in", folder / "out") == 1
+    assert (folder / "out" / "a_label.tiff").is_file()
+    assert (folder / "out" / "c_label.tiff").is_file()
+    assert not [p for p in (folder / "out").iterdir() if "part" in p.name]
+    assert "b_label.tiff can't be written" in capsys.readouterr().err
+
+
+def test_what_nobody_thought_of_costs_no_other_image(folder, capsys, monkeypatch):
+    for name in ("a.png", "b.png"):
+        write(folder / "in" / name)
+    real = command.Predictor.predict_file
+
+    def fails_on_a(self, source, target):
+        if source.name == "a.png":
+            raise MemoryError("too large")
+        return real(self, source, target)
+
+    monkeypatch.setattr(command.Predictor, "predict_file", fails_on_a)
+    assert run(folder / "in", folder / "out") == 1
+    assert (folder / "out" / "b_label.tiff").is_file()
+    assert "a.png: MemoryError: too large" in capsys.readouterr().err
+
+
+def test_an_interrupt_keeps_what_is_done(folder, capsys, monkeypatch):
+    for name in ("a.png", "b.png"):
+        write(folder / "in" / name)
+    real = command.Predictor.predict_file
+
+    def interrupted_on_b(self, source, target):
+        if source.name == "b.png":
+            raise KeyboardInterrupt
+        return real(self, source, target)
+
+    monkeypatch.setattr(command.Predictor, "predict_file", interrupted_on_b)
+    assert run(folder / "in", folder / "out") == 130
+    assert [p.name for p in (folder / "out").iterdir()] == ["a_label.tiff"]
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_wrong_usage_writes_nothing(folder, capsys):
+    write(folder / "in" / "same.png")
+    write(folder / "in" / "same.more.tif")
+    (folder / "empty").mkdir()
+    (folder / "a_file").write_text("")
+    cases = {
+        (folder / "gone", folder / "out"): "gone: no such file or folder",
+        (folder / "empty", folder / "out"): "empty: no image in this folder",
+        (folder / "in", folder / "out"): "same.more.tif and same.png would both be written",
+        (folder / "in" / "same.png", folder / "a_file"): "a_file: can't be made",
+        (folder / "in" / "same.png", folder / "out", "--weights", folder): "settings.json",
+    }
+    for arguments, message in cases.items():
+        if "--weights" in arguments:
+            assert command.main([str(a) for a in arguments]) == 2
+        else:
+            assert run(*arguments) == 2
+        captured = capsys.readouterr().err
+        assert message in captured and captured.startswith("error: ")
+        assert not (folder / "out").exists() or not any((folder / "out").iterdir())
+
+
+@pytest.mark.parametrize("arguments", [(), ("in",), ("in", "out", "--threads", "0")])
+def test_a_wrong_command_line_ends_with_2(arguments):
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments) if arguments else command.main([])
+    assert ended.value.code == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_to(folder, capsys):
+    write(folder / "in" / "a.png")
+    (folder / "out").mkdir(mode=0o500)
+    assert run(folder / "in", folder / "out") == 2
+    assert f"user {os.getuid()} may not write" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:.*CUDAExecutionProvider")
+def test_cuda_that_is_not_there_is_no_silent_cpu(folder, capsys, monkeypatch):
+    write(folder / "in" / "a.png")
+    cpu_only = onnxruntime.InferenceSession(
+        TOY / "detector.onnx", providers=["CPUExecutionProvider"]
+    )
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *args, **more: cpu_only)
+    arguments = [folder / "in", folder / "out", "--weights", TOY, "--device", "cuda"]
+    assert command.main([str(a) for a in arguments]) == 2
+    assert "--device cuda: ONNX Runtime could not start CUDA" in capsys.readouterr().err
+
+
+def test_the_device_that_runs_is_said(folder, capsys):
+    write(folder / "in" / "a.png")
+    assert run(folder / "in", folder / "out", "--threads", 1) == 0
+    assert "1 images on CPUExecutionProvider, 1 CPU threads" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("quota", "threads"),
+    [("max 100000", 64), ("150000 100000", 2), ("50000 100000", 1), ("1000000 100000", 10)],
+)
+def test_threads_respect_the_containers_quota(quota, threads, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(64)))
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    assert available_threads(tmp_path / "cpu.max") == threads
+    assert available_threads(tmp_path / "none") == 64
+
+
+def test_predict_sh_from_another_folder(folder):
+    write(folder / "in" / "a.png")
+    shutil.copytree("app", folder / "repo" / "app")
+    shutil.copytree(TOY, folder / "repo" / "weights")
+    shutil.copy("predict.sh", folder / "repo")
+    (folder / "app").mkdir()  # another app, in the caller's folder, must not be taken for ours
+    (folder / "app" / "__main__.py").write_text("raise SystemExit(9)")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", "repo/predict.sh", "in", "out"], cwd=folder, env=environment, check=False
+    )
+    assert done.returncode == 0
+    np.testing.assert_array_equal(tifffile.imread(folder / "out" / "a_label.tiff"), LABEL)
+
+
+def test_the_toy_graphs_are_what_their_script_makes(tmp_path):
+    make_toy_graphs.main(tmp_path)
+    for role, shape in (("detector", (1, 32, 64, 3)), ("segmenter", (3, 16, 16, 3))):
+        batch = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        outputs = []
+        for folder in (tmp_path, TOY):
+            path = folder / f"{role}.onnx"
+            assert path.stat().st_size < 10_000
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            outputs.append(session.run(None, {session.get_inputs()[0].name: batch}))
+        for made, committed in zip(*outputs, strict=True):
+            np.testing.assert_array_equal(made, committed)

@@ -1,0 +1,39 @@
+"""The shipped weights on real images, end to end."""
+
+from pathlib import Path
+
+import pytest
+import tifffile
+
+from app.__main__ import main
+from training.evaluate import score_image
+
+SAMPLES = Path("samples")
+# The samples are of the validation split. Mean F1 and that of the hardest one, a little below
+# what the shipped weights reach, so that a slip in the path from file to file shows.
+MEAN_FLOOR = 0.6
+EACH_FLOOR = 0.2
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory) -> dict[str, float]:
+    output = tmp_path_factory.mktemp("outputs")
+    assert main([str(SAMPLES / "images"), str(output), "--device", "cpu"]) == 0
+    found = {}
+    for path in sorted((SAMPLES / "labels").iterdir()):
+        truth, predicted = tifffile.imread(path), tifffile.imread(output / path.name)
+        found[path.name] = score_image(truth, predicted)[0].f1
+    print(found)
+    return found
+
+
+def test_every_sample_is_scored(scores):
+    assert len(scores) == len(list((SAMPLES / "images").iterdir())) == 6
+
+
+def test_mean_f1(scores):
+    assert sum(scores.values()) / len(scores) >= MEAN_FLOOR
+
+
+def test_no_sample_fails(scores):
+    assert min(scores.values()) >= EACH_FLOOR
