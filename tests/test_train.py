@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+from app.read import find_images
 from app.settings import SettingsError, load_settings
 from app.tile import scale_factor
 from training import export
 from training.config import load_config
 from training.data import load_labelled
+from training.data import main as link_split
 from training.detector import Detector
 from training.segmenter import Segmenter
 from training.tasks import DetectorTask, SegmenterTask, box_f1
@@ -175,6 +177,13 @@ def test_labels_of_another_size_are_refused(tiny_data, tiny_config, monkeypatch)
 def test_a_split_that_is_not_there_is_refused(tiny_data, tiny_config):
     with pytest.raises(ValueError, match="no image of split test"):
         load_labelled(tiny_data, "test", tiny_config.method)
+
+
+def test_a_split_is_linked_into_a_folder(tiny_data, tmp_path):
+    assert link_split([str(tiny_data), "val", str(tmp_path / "val")]) == 0
+    names = sorted(path.name for path in (tmp_path / "val").iterdir())
+    assert names == [f"disc{number}.png" for number in range(4, 8)]
+    assert find_images(tmp_path / "val")[0].read_bytes().startswith(b"\x89PNG")
 
 
 def test_box_f1_in_closed_form():

@@ -2,12 +2,18 @@
 
 A data set is a folder in the challenge's layout with a ``metadata.csv`` that has, for each
 labelled image, the columns name, image, source, modality and split.
+
+    python -m training.data DATA val FOLDER
+
+links the images of one split into a folder, so that the predictor can be run on just these.
 """
 
+import argparse
 import csv
 import math
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,25 +52,32 @@ class Labelled:
     areas: NDArray[np.float64]
 
 
-def load_labelled(
-    root: Path, split: str, method: Method, keep: Callable[[dict[str, str]], bool] | None = None
-) -> list[Labelled]:
+def load_labelled(root: Path, split: str, method: Method) -> list[Labelled]:
     """Read all images of a split into memory, normalised.
 
     Args:
         root: a folder with ``Train_Labeled/`` and ``metadata.csv``.
         split: ``train`` or ``val``.
         method: how prediction normalises.
-        keep: rows of the metadata for which this is false are passed over.
 
     Raises:
         ValueError: image and label differ in size, or the split is empty.
     """
-    with (root / "metadata.csv").open(newline="") as file:
-        rows = [r for r in csv.DictReader(file) if r["split"] == split and (not keep or keep(r))]
+    return [_load(root / "Train_Labeled", row, method) for row in read_split(root, split)]
+
+
+def read_split(root: Path, split: str) -> list[dict[str, str]]:
+    """The rows of ``metadata.csv`` of one split.
+
+    Raises:
+        ValueError: there is none.
+    """
+    path = root / "metadata.csv"
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == split]
     if not rows:
-        raise ValueError(f"{root / 'metadata.csv'}: no image of split {split}")
-    return [_load(root / "Train_Labeled", row, method) for row in rows]
+        raise ValueError(f"{path}: no image of split {split}")
+    return rows
 
 
 def _load(folder: Path, row: dict[str, str], method: Method) -> Labelled:
@@ -212,3 +225,23 @@ class Count(Sampler[int]):
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("split")
+    parser.add_argument("folder", type=Path, help="made if missing")
+    options = parser.parse_args(arguments)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for row in read_split(options.data, options.split):
+        image = options.data / "Train_Labeled" / "images" / row["image"]
+        (options.folder / row["image"]).symlink_to(image.resolve())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
