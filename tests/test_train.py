@@ -155,7 +155,7 @@ def test_export_fails_where_the_graph_disagrees(tiny_config, tmp_path, monkeypat
     [
         ("crop_batch = 64", "crop_batch = 64\ncolour = 1", "unknown key 'colour'"),
         ("mosaic = 0.4", "", "'mosaic' is missing"),
-        ("steps = 6000", 'steps = "many"', "'steps' is 'many'"),
+        ("steps = 3500", 'steps = "many"', "'steps' is 'many'"),
         ("[segmenter]", "[segmentor]", "unknown key 'segmentor'"),
     ],
 )
