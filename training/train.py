@@ -15,11 +15,11 @@ import dataclasses
 import math
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import cv2
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -102,7 +102,6 @@ class Trainer:
 
     def _batches(self) -> Iterator[Any]:
         config = self.config
-        # More threads inside a worker would only contend with the training.
         loader: DataLoader[Any] = DataLoader(
             self.task.samples,
             config.batch,
@@ -218,7 +217,9 @@ def plot(rows: list[dict[str, float]], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def _average(decay: float) -> Any:
+def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """The update of one averaged tensor, for ``AveragedModel``."""
+
     def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
         if not averaged.is_floating_point():
             return current
@@ -230,11 +231,9 @@ def _average(decay: float) -> Any:
 
 
 def _one_thread(_worker: int) -> None:
-    import cv2
-
+    """More threads inside a worker would only contend with the training."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    np.seterr(all="raise", under="ignore")
 
 
 def _commit() -> str:
