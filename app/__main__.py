@@ -68,8 +68,10 @@ def plan_outputs(images: list[Path], folder: Path) -> dict[Path, Path]:
     """The output file of each image.
 
     Raises:
-        UsageError: the folder can't be written to, or two images would share an output file.
+        UsageError: the folder can't be written to, two images would share an output file, or an
+            image would be overwritten.
     """
+    inputs = {image.resolve() for image in images}
     sources = defaultdict(list)
     for image in images:
         sources[output_path(image, folder)].append(image)
@@ -77,6 +79,8 @@ def plan_outputs(images: list[Path], folder: Path) -> dict[Path, Path]:
         if len(claimants) > 1:
             names = " and ".join(image.name for image in claimants)
             raise UsageError(f"{names} would both be written to {target}; rename all but one")
+        if target.resolve() in inputs:
+            raise UsageError(f"{target} is one of the images; give another folder for the output")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

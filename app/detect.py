@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.nms import nms
-from app.seams import join_parts, sees_whole, touched_edges
+from app.seams import inside_whole, join_parts, sees_whole, slivers, touched_edges
 from app.session import Run
 from app.settings import Method
 from app.tile import enlarge, pad, scale_factor, windows
@@ -32,9 +32,11 @@ def detect(
     scores = np.concatenate([s for _, s in found])
     owner = np.repeat(np.arange(len(places)), [len(s) for _, s in found])
 
-    cut = touched_edges(boxes, places[owner], (height, width), method.seam_margin)
-    seen_whole = sees_whole(boxes, owner, places, (height, width), method.seam_margin)
-    parts = cut & ~seen_whole
+    margin = method.seam_margin
+    cut = touched_edges(boxes, places[owner], (height, width), margin)
+    parts = cut & ~sees_whole(boxes, owner, places, (height, width), margin)
+    parts &= ~slivers(boxes, places[owner], (height, width), margin)
+    parts[parts] = ~inside_whole(boxes[parts], owner[parts], boxes[~cut], owner[~cut], margin)
     joined, joined_scores = join_parts(
         boxes[parts], scores[parts], owner[parts], places, method.nms_iou
     )

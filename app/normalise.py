@@ -90,9 +90,8 @@ def _rescale_channel(channel: NDArray[Any], low: float, high: float) -> NDArray[
 
 def _rescale(values: NDArray[Any], bottom: float, top: float) -> NDArray[np.uint8]:
     """Values from [bottom, top] to [0, 255], clipped; where the two are equal, non-zero is 255."""
+    finite = np.nan_to_num(values.astype(np.float64), posinf=top, neginf=min(bottom, 0.0))
     if top <= bottom:
-        return np.where(values != 0, np.uint8(255), np.uint8(0))
-    unit = (np.nan_to_num(values.astype(np.float64), posinf=top, neginf=bottom) - bottom) / (
-        top - bottom
-    )
+        return np.where(finite != 0, np.uint8(255), np.uint8(0))
+    unit = (finite - bottom) / (top - bottom)
     return np.rint(np.clip(unit, 0.0, 1.0) * 255.0).astype(np.uint8)

@@ -38,20 +38,27 @@ def read_image(path: Path) -> NDArray[np.generic]:
     Raises:
         ImageError: the file is empty, broken, or not one two-dimensional image.
     """
+    is_tiff = path.suffix.lower() in _TIFF_SUFFIXES
     try:
-        size = path.stat().st_size
+        if path.stat().st_size == 0:
+            raise ImageError(f"{path}: the file is empty; copy or export it again")
+        image, axes = _read_tiff(path) if is_tiff else _read_opencv(path)
     except OSError as error:
         raise ImageError(f"{path}: can't be opened ({error.strerror}); check the file") from error
-    if size == 0:
-        raise ImageError(f"{path}: the file is empty; copy or export it again")
-    image = _read_tiff(path) if path.suffix.lower() in _TIFF_SUFFIXES else _read_opencv(path)
-    return _channels_last(image, path)
+    return _channels_last(image, axes, path)
 
 
-def _read_tiff(path: Path) -> NDArray[np.generic]:
+def _read_tiff(path: Path) -> tuple[NDArray[np.generic], str]:
     try:
         with tifffile.TiffFile(path) as tiff:
-            return np.asarray(tiff.series[0].asarray())
+            series = tiff.series[0]
+            pages = [page for page in series.pages if page is not None]
+            segments = [zip(p.dataoffsets, p.databytecounts, strict=True) for p in pages]
+            # JPEG's decoder makes up what is missing, so it must not come to that.
+            end = max(start + size for page in segments for start, size in page)
+            if end > tiff.filehandle.size:
+                raise ValueError(f"{end} bytes were wanted, {tiff.filehandle.size} are there")
+            return np.asarray(series.asarray()), series.axes
     # Broken files make tifffile and its codecs raise nearly any exception.
     except Exception as error:
         raise ImageError(
@@ -60,7 +67,7 @@ def _read_tiff(path: Path) -> NDArray[np.generic]:
         ) from error
 
 
-def _read_opencv(path: Path) -> NDArray[np.generic]:
+def _read_opencv(path: Path) -> tuple[NDArray[np.generic], str]:
     data = np.fromfile(path, np.uint8)
     try:
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
@@ -73,21 +80,32 @@ def _read_opencv(path: Path) -> NDArray[np.generic]:
         )
     if image.ndim == 3 and image.shape[2] >= 3:
         order = [2, 1, 0, 3][: image.shape[2]]
-        return np.ascontiguousarray(image[:, :, order])
-    return np.asarray(image)
+        image = np.ascontiguousarray(image[:, :, order])
+    return np.asarray(image), "YXS"[: image.ndim]
 
 
-def _channels_last(image: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
-    """Drop axes of length 1; of three axes, a first one that is by far the shortest is channels."""
-    squeezed = image.reshape([n for n in image.shape[:-2] if n > 1] + list(image.shape[-2:]))
+def _channels_last(image: NDArray[np.generic], axes: str, path: Path) -> NDArray[np.generic]:
+    """Drop axes of length 1 beside height and width, and put channels last.
+
+    Args:
+        axes: a letter for each axis, as tifffile gives them. Of three axes where none is said to
+            be channels (C, S), a first one that is by far the shortest is taken for them.
+    """
+    kept = [k for k, n in enumerate(image.shape) if n > 1 or axes[k] in "YX"]
+    squeezed = image.reshape([image.shape[k] for k in kept])
+    known = "".join(axes[k] for k in kept)
+    if squeezed.ndim == 3 and (
+        known[0] in "CS"
+        or (known[2] not in "CS" and squeezed.shape[0] < min(8, *squeezed.shape[1:]))
+    ):
+        squeezed = np.moveaxis(squeezed, 0, 2)
     if squeezed.ndim == 3 and squeezed.shape[2] == 1:
         squeezed = squeezed[:, :, 0]
-    if squeezed.ndim == 3 and squeezed.shape[0] < min(8, *squeezed.shape[1:]):
-        squeezed = np.moveaxis(squeezed, 0, 2)
-    if squeezed.ndim not in (2, 3) or (squeezed.ndim == 3 and squeezed.shape[2] > 32):
+    is_stack = squeezed.ndim == 3 and (squeezed.shape[2] > 32 or bool({"Z", "T"} & {*known}))
+    if squeezed.ndim not in (2, 3) or is_stack:
         raise ImageError(
-            f"{path}: holds axes of lengths {image.shape}, but one two-dimensional image was "
-            "wanted; export one plane, or a projection, of the stack"
+            f"{path}: holds axes {axes} of lengths {image.shape}, but one two-dimensional image "
+            "was wanted; export one plane, or a projection, of the stack"
         )
     if squeezed.size == 0 or squeezed.dtype.kind not in "buif":
         raise ImageError(

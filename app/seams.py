@@ -2,16 +2,18 @@
 
 Where a window's edge cuts a cell, another window usually sees it whole, since windows overlap:
 then the cut box goes. A cell larger than the overlap may be whole in no window: then its parts
-are joined.
+are joined. No detector is exact, so two windows' views of a cell may differ by the margin.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.nms import nms
+from app.nms import nms, paired_iou
 
-# Parts of one cell, seen by two windows, agree in what both windows see by at least this IoU.
+# Parts of one cell, seen by two windows, agree in what both windows see by more than this IoU.
 _SAME_CELL_IOU = 0.5
+# A part is of a whole cell if more than this share of it lies inside that cell's box.
+_INSIDE_SHARE = 0.5
 
 
 def touched_edges(
@@ -42,6 +44,36 @@ def touched_edges(
     return np.asarray((inner & near).any(1))
 
 
+def slivers(
+    boxes_xyxy: NDArray[np.float32],
+    places: NDArray[np.int64],
+    shape: tuple[int, int],
+    margin: float,
+) -> NDArray[np.bool_]:
+    """Whether each box lies within twice the margin of one inner edge of its window.
+
+    The window beyond that edge sees the same and more of the cell.
+
+    Args:
+        boxes_xyxy: (N, 4) float32, pixels of the image.
+        places: (N, 4) the window of each box, in the same frame.
+        shape: (H, W) of the image; its own border is no inner edge.
+        margin: as in ``touched_edges``.
+
+    Returns:
+        (N,) bool.
+    """
+    inner = np.concatenate((places[:, :2] > 0, places[:, 2:] < np.array(shape[::-1])), 1)
+    near = np.concatenate(
+        (
+            boxes_xyxy[:, 2:] <= places[:, :2] + 2 * margin,
+            boxes_xyxy[:, :2] >= places[:, 2:] - 2 * margin,
+        ),
+        1,
+    )
+    return np.asarray((inner & near).any(1))
+
+
 def sees_whole(
     boxes_xyxy: NDArray[np.float32],
     owner: NDArray[np.int64],
@@ -49,7 +81,10 @@ def sees_whole(
     shape: tuple[int, int],
     margin: float,
 ) -> NDArray[np.bool_]:
-    """Whether some other window holds the place of each box, away from its own inner edges.
+    """Whether some other window holds the place of each box, well away from its own inner edges.
+
+    Well away is twice the margin: else, where their views differ, each of two windows could
+    leave a cell to the other.
 
     Args:
         boxes_xyxy: (N, 4) float32, pixels of the image.
@@ -65,8 +100,37 @@ def sees_whole(
     for index, place in enumerate(places):
         inside = (boxes_xyxy[:, :2] >= place[:2]).all(1) & (boxes_xyxy[:, 2:] <= place[2:]).all(1)
         here = np.broadcast_to(place, boxes_xyxy.shape)
-        seen |= inside & ~touched_edges(boxes_xyxy, here, shape, margin) & (owner != index)
+        seen |= inside & ~touched_edges(boxes_xyxy, here, shape, 2 * margin) & (owner != index)
     return seen
+
+
+def inside_whole(
+    boxes_xyxy: NDArray[np.float32],
+    owner: NDArray[np.int64],
+    whole_xyxy: NDArray[np.float32],
+    whole_owner: NDArray[np.int64],
+    margin: float,
+) -> NDArray[np.bool_]:
+    """Whether each cut box is a part of a cell that another window has found whole.
+
+    Args:
+        boxes_xyxy: (N, 4) float32 cut boxes, pixels of the image.
+        owner: (N,) index of each box's window.
+        whole_xyxy: (M, 4) float32 boxes that no window edge cuts.
+        whole_owner: (M,) index of each one's window.
+        margin: whole boxes may be this much too small, pixels.
+
+    Returns:
+        (N,) bool.
+    """
+    inside = np.zeros(len(boxes_xyxy), bool)
+    for i, box in enumerate(boxes_xyxy):
+        low = np.maximum(whole_xyxy[:, :2] - margin, box[:2])
+        high = np.minimum(whole_xyxy[:, 2:] + margin, box[2:])
+        overlap = np.clip(high - low, 0, None).prod(1)
+        enough = overlap > _INSIDE_SHARE * (box[2:] - box[:2]).prod()
+        inside[i] = (enough & (whole_owner != owner[i])).any()
+    return inside
 
 
 def join_parts(
@@ -89,49 +153,41 @@ def join_parts(
         Boxes and scores; a joined box spans its parts and has the best's score.
     """
     # First one box a cell in each window, else the union would be that of all its boxes.
-    groups = []
+    rest = np.empty(0, np.int64)
     for window in np.unique(owner):
         here = np.flatnonzero(owner == window)
-        groups += [[i] for i in here[nms(boxes_xyxy[here], scores[here], iou)].tolist()]
+        rest = np.append(rest, here[nms(boxes_xyxy[here], scores[here], iou)])
 
     joined = []
-    while groups:
-        group = groups.pop()
-        mates = [
-            other
-            for other in groups
-            if any(
-                owner[i] != owner[j]
-                and _same_cell(boxes_xyxy[i], boxes_xyxy[j], places[owner[i]], places[owner[j]])
-                for i in group
-                for j in other
-            )
-        ]
-        if mates:
-            # What has grown may reach further parts: it is looked at again.
-            groups = [other for other in groups if other not in mates]
-            groups.append(sum(mates, group))
-        else:
-            joined.append(group)
+    while rest.size:
+        group = new = rest[:1]
+        rest = rest[1:]
+        while new.size:  # what has joined may reach further parts
+            mates = np.zeros(rest.size, bool)
+            for i in new:
+                views = boxes_xyxy[rest], places[owner[rest]]
+                agree = _same_cell(boxes_xyxy[i], places[owner[i]], *views)
+                mates |= agree & (owner[rest] != owner[i])
+            new, rest = rest[mates], rest[~mates]
+            group = np.append(group, new)
+        joined.append(group)
     spans = [np.r_[boxes_xyxy[g, :2].min(0), boxes_xyxy[g, 2:].max(0)] for g in joined]
     best = [scores[g].max() for g in joined]
     return np.array(spans, np.float32).reshape(-1, 4), np.array(best, np.float32)
 
 
 def _same_cell(
-    first: NDArray[np.float32],
-    second: NDArray[np.float32],
+    box: NDArray[np.float32],
     place: NDArray[np.int64],
-    other_place: NDArray[np.int64],
-) -> bool:
-    """Whether two boxes (4,) of two windows agree in the strip that both windows see."""
-    low = np.maximum(place[:2], other_place[:2])
-    high = np.minimum(place[2:], other_place[2:])
-    a, b = (
-        np.concatenate((np.maximum(box[:2], low), np.minimum(box[2:], high)))
-        for box in (first, second)
+    others: NDArray[np.float32],
+    other_places: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Whether a box (4,) of one window agrees with others (N, 4), in what both windows see."""
+    low = np.maximum(place[:2], other_places[:, :2])
+    high = np.minimum(place[2:], other_places[:, 2:])
+    first, second = (
+        np.concatenate((np.maximum(b[..., :2], low), np.minimum(b[..., 2:], high)), 1)
+        for b in (box, others)
     )
-    overlap = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
-    areas = [np.clip(box[2:] - box[:2], 0, None).prod() for box in (a, b)]
-    union = areas[0] + areas[1] - overlap
-    return bool(union > 0 and overlap > _SAME_CELL_IOU * union)
+    there = (first[:, :2] < first[:, 2:]).all(1) & (second[:, :2] < second[:, 2:]).all(1)
+    return np.asarray(there & (paired_iou(first, second) > _SAME_CELL_IOU))

@@ -1,7 +1,7 @@
 """Boxes to masks: each cell is cut from the full image, segmented alone, and sized back."""
 
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -74,7 +74,12 @@ Array = TypeVar("Array", NDArray[np.uint8], NDArray[np.float32])
 
 
 def resize(array: Array, shape: tuple[int, int]) -> Array:
-    """Resize (H, W) or (H, W, C) to another (H, W), bilinear; pixels are averaged in shrinking."""
-    shrinks = array.shape[0] > shape[0] or array.shape[1] > shape[1]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(array, (shape[1], shape[0]), interpolation=interpolation)  # type: ignore[return-value]
+    """Resize (H, W) or (H, W, C) to another (H, W), bilinear; an axis that shrinks is averaged."""
+    height, width = shape
+    resized: Any = array
+    if array.shape[0] > height or array.shape[1] > width:
+        # OpenCV averages only where no axis grows: what shrinks comes first.
+        smaller = (min(width, array.shape[1]), min(height, array.shape[0]))
+        resized = cv2.resize(resized, smaller, interpolation=cv2.INTER_AREA)
+    resized = cv2.resize(resized, (width, height), interpolation=cv2.INTER_LINEAR)
+    return resized  # type: ignore[no-any-return]

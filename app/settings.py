@@ -87,9 +87,11 @@ def load_settings(folder: Path) -> Settings:
         raise SettingsError(f"{path}: not valid JSON ({error})") from error
     if not isinstance(values, dict):
         raise SettingsError(f"{path}: holds a {type(values).__name__}, an object was wanted")
-    graphs = {key: build(Graph, values.pop(key, {}), path) for key in ("detector", "segmenter")}
-    settings = build(Settings, {**values, **graphs}, path)
-    for graph in graphs.values():
+    for role in ("detector", "segmenter"):
+        if role in values:
+            values[role] = build(Graph, values[role], path, f"{role}.")
+    settings = build(Settings, values, path)
+    for graph in (settings.detector, settings.segmenter):
         _check_hash(folder / graph.file, graph.sha256)
     return settings
 
@@ -97,24 +99,31 @@ def load_settings(folder: Path) -> Settings:
 Record = TypeVar("Record")
 
 
-def build(kind: type[Record], values: Mapping[str, Any], path: Path) -> Record:
+def build(kind: type[Record], values: Mapping[str, Any], path: Path, within: str = "") -> Record:
     """A dataclass from a mapping that must hold just its keys, with values of their types.
+
+    Args:
+        within: for messages, the keys under which the mapping lies, each with a dot.
 
     Raises:
         SettingsError: names ``path`` and the key.
     """
+    if not isinstance(values, Mapping):
+        name = within.rstrip(".")
+        raise SettingsError(f"{path}: {name!r} is {values!r}; an object was wanted")
     types = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(values.keys() - types.keys()):
-        raise SettingsError(f"{path}: unknown key {unknown[0]!r}; remove it")
+        raise SettingsError(f"{path}: unknown key {within + unknown[0]!r}; remove it")
     if missing := sorted(types.keys() - values.keys()):
-        raise SettingsError(f"{path}: key {missing[0]!r} is missing; add it")
+        raise SettingsError(f"{path}: key {within + missing[0]!r} is missing; add it")
     for key, value in values.items():
         wanted = types[key]
         accepted = (int, float) if wanted is float else wanted
         if isinstance(accepted, type | tuple) and (
             not isinstance(value, accepted) or isinstance(value, bool)
         ):
-            raise SettingsError(f"{path}: {key!r} is {value!r}; {wanted} was wanted")
+            name = getattr(wanted, "__name__", wanted)
+            raise SettingsError(f"{path}: {within + key!r} is {value!r}; {name} was wanted")
     return kind(**values)
 
 

@@ -64,12 +64,12 @@ def test_one_file_as_input(folder):
     )
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 200), (3, 2), (130, 5)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 200), (3, 2), (130, 5), (1, 1, 3), (2, 90, 4)])
 def test_images_of_any_size(shape, folder):
     write(folder / "in" / "small.png", np.full(shape, 200, np.uint8))
     assert run(folder / "in", folder / "out") == 0
     label = tifffile.imread(folder / "out" / "small_label.tiff")
-    assert label.shape == shape and label.dtype == np.uint16
+    assert label.shape == shape[:2] and label.dtype == np.uint16
     assert set(np.unique(label)) - {0} == set(range(1, int(label.max()) + 1))
 
 
@@ -131,6 +131,27 @@ def test_an_interrupt_keeps_what_is_done(folder, capsys, monkeypatch):
     assert run(folder / "in", folder / "out") == 130
     assert [p.name for p in (folder / "out").iterdir()] == ["a_label.tiff"]
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_file_that_may_not_be_read_is_not_called_a_full_disk(folder, capsys, monkeypatch):
+    write(folder / "in" / "a.png")
+
+    def denied(*_arguments):
+        raise PermissionError(13, "Permission denied")
+
+    # Root, who runs some tests, may read everything.
+    monkeypatch.setattr(np, "fromfile", denied)
+    assert run(folder / "in", folder / "out") == 1
+    assert "a.png: can't be opened (Permission denied)" in capsys.readouterr().err
+
+
+def test_no_input_is_overwritten(folder, capsys):
+    write(folder / "in" / "a.png")
+    write(folder / "in" / "a_label.tiff")
+    before = (folder / "in" / "a_label.tiff").read_bytes()
+    assert run(folder / "in", folder / "in" / ".." / "in") == 2
+    assert "a_label.tiff is one of the images" in capsys.readouterr().err
+    assert (folder / "in" / "a_label.tiff").read_bytes() == before
 
 
 def test_wrong_usage_writes_nothing(folder, capsys):

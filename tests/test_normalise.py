@@ -54,6 +54,8 @@ def test_not_a_number_and_infinity():
     assert found[9, 9].tolist() == [255, 255, 255]
     assert np.abs(found.astype(int) - clean).max() <= 5
     assert not normalise(np.full((3, 3), np.nan, np.float32), 1, 99).any()
+    flat = np.array([[np.nan, 0, 5, 5, -np.inf, np.inf]], np.float32)
+    assert normalise(flat, 1, 99)[0, :, 0].tolist() == [0, 0, 255, 255, 0, 255]
 
 
 def test_channels():

@@ -63,10 +63,27 @@ def test_a_crop_of_any_size_comes_back(side):
 
 
 def test_shrinking_averages():
-    # A checkerboard of single pixels is grey from afar; taking every fourth pixel would see none.
+    # One pixel in each 4 x 4 is bright, and not a middle one: looking at middles would see none.
     image = np.zeros((64, 64, 3), np.uint8)
-    image[::2, ::2] = image[1::2, 1::2] = 255
-    assert np.abs(crop(image, np.array([0, 0, 64, 64]), 16).astype(int) - 128).max() <= 1
+    image[::4, ::4] = 240
+    np.testing.assert_array_equal(crop(image, np.array([0, 0, 64, 64]), 16), 15)
+
+
+def test_an_axis_that_shrinks_is_averaged_while_the_other_grows():
+    lines = np.zeros((20, 640, 3), np.uint8)
+    lines[:, 5::10] = 240
+    np.testing.assert_array_equal(crop(lines, np.array([0, 0, 640, 20]), 64), 24)
+    turned = np.ascontiguousarray(lines.swapaxes(0, 1))
+    np.testing.assert_array_equal(crop(turned, np.array([0, 0, 20, 640]), 64), 24)
+
+
+def test_a_crop_is_of_its_box_alone_and_leaves_the_image_alone():
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    kept = image.copy()
+    small = crop(image, np.array([10, 5, 26, 21]), 16)
+    np.testing.assert_array_equal(small, image[5:21, 10:26])
+    small[:] = 0
+    np.testing.assert_array_equal(image, kept)
 
 
 @pytest.mark.parametrize("batch", [1, 4, 100])
@@ -92,3 +109,12 @@ def test_perfect_boxes_and_masks_give_the_true_label_image(batch):
     label = relabel(paste(masks, rounded, truth.shape), len(boxes), 1)
     np.testing.assert_array_equal(label, truth)
     assert sum(sizes) == len(boxes) and max(sizes) <= batch
+
+
+def test_a_probability_of_just_the_threshold_is_no_cell():
+    boxes = np.array([[0, 0, 9, 30]])
+    image = np.zeros((30, 30, 3), np.uint8)
+    for probability, cell in ((0.5, False), (0.51, True)):
+        maps = np.full((1, 16, 16), probability, np.float32)
+        (mask,) = segment(image, boxes, lambda _crops, maps=maps: [maps], METHOD)
+        assert mask.shape == (30, 9) and (mask == cell).all()

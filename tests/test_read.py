@@ -61,6 +61,41 @@ def test_tiff_with_channels_first_or_last(tmp_path):
         np.testing.assert_array_equal(read_image(tmp_path / name), RGB)
 
 
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 200, 3), (2, 200, 3), (200, 1, 3), (3, 200, 4)])
+def test_short_colour_images_keep_their_height_and_width(shape, suffix, tmp_path):
+    # Their height was once taken for a number of channels.
+    image = rng.integers(1, 255, shape, dtype=np.uint8)
+    if suffix == "bmp":
+        image = image[:, :, :3]  # OpenCV writes no alpha to BMP
+    path = tmp_path / f"short.{suffix}"
+    if suffix == "tif":
+        tifffile.imwrite(path, image, photometric="rgb")
+    else:
+        write_opencv(path, image)
+    np.testing.assert_array_equal(read_image(path), image)
+
+
+def test_axes_in_the_file_tell_channels_from_planes(tmp_path):
+    path = tmp_path / "a.tif"
+    stack = rng.integers(1, 255, (12, 40, 50), dtype=np.uint8)
+    tifffile.imwrite(path, stack, photometric="minisblack", metadata={"axes": "CYX"})
+    np.testing.assert_array_equal(read_image(path), np.moveaxis(stack, 0, 2))
+    for axes in ("ZYX", "TYX"):
+        tifffile.imwrite(path, stack[:3], imagej=True, metadata={"axes": axes})
+        with pytest.raises(ImageError, match=rf"a\.tif: holds axes {axes} .*export one plane"):
+            read_image(path)
+
+
+def test_an_orientation_tag_turns_nothing(tmp_path):
+    # EXIF with the one tag 0x0112 = 6: to be shown turned by 90 degrees.
+    tag = bytes.fromhex("49492a0008000000010012010300010000000600000000000000")
+    data = cv2.imencode(".jpg", RGB)[1].tobytes()
+    exif = b"\xff\xe1" + (len(tag) + 8).to_bytes(2, "big") + b"Exif\0\0" + tag
+    (tmp_path / "turned.jpg").write_bytes(data[:2] + exif + data[2:])
+    assert read_image(tmp_path / "turned.jpg").shape == RGB.shape
+
+
 def test_only_images_are_found_and_in_order(tmp_path):
     for name in ("b.PNG", "a.tif", "notes.txt", "c.jpeg", ".hidden.png"):
         (tmp_path / name).write_bytes(b"x")
@@ -78,14 +113,17 @@ def encoded(name: str, tmp_path) -> bytes:
     path = tmp_path / f"whole{name}"
     kind, suffix = name.split(".")
     if suffix == "tif":
-        tifffile.imwrite(path, image, compression=None if kind == "plain" else kind)
+        compression = None if kind == "plain" else kind
+        tifffile.imwrite(path, image, compression=compression, photometric="rgb", rowsperstrip=32)
     else:
         write_opencv(path, image)
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.97])
-@pytest.mark.parametrize("name", ["plain.tif", "zlib.tif", "lzw.tif", "a.png", "a.jpg", "a.bmp"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.97, 0.999])
+@pytest.mark.parametrize(
+    "name", ["plain.tif", "zlib.tif", "lzw.tif", "jpeg.tif", "a.png", "a.jpg", "a.bmp"]
+)
 def test_truncated_files_are_refused(name, share, tmp_path):
     path = tmp_path / f"cut.{name.split('.')[1]}"
     path.write_bytes(truncated(encoded(name, tmp_path), share))
@@ -105,6 +143,14 @@ def test_files_that_hold_no_image_are_refused(content, suffix, tmp_path):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ImageError, match=r"gone\.png: can't be opened"):
         read_image(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_folder_named_as_an_image_is_refused(suffix, tmp_path):
+    path = tmp_path / f"folder.{suffix}"
+    path.mkdir()
+    with pytest.raises(ImageError, match=rf"folder\.{suffix}: .*Is a directory"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("shape", [(12, 40, 50), (3, 5, 40, 50)])

@@ -36,11 +36,20 @@ def test_the_toy_settings_are_what_they_were_made_from(weights):
     [
         ({"colour": 1}, "unknown key 'colour'"),
         ({"window": None}, "'window' is missing"),
-        ({"detector": None}, "'file' is missing"),
+        ({"detector": None}, r"settings\.json: key 'detector' is missing"),
+        ({"detector": "detector.onnx"}, "'detector' is 'detector.onnx'; an object was wanted"),
+        (
+            {"segmenter": {"file": 3, "sha256": "", "trained": ""}},
+            "'segmenter.file' is 3; str was wanted",
+        ),
+        (
+            {"segmenter": {"file": "", "sha256": "", "trained": "", "size": 1}},
+            "unknown key 'segmenter.size'",
+        ),
         ({"window": "large"}, "'window' is 'large'; .*int"),
         ({"window": 1.5}, "'window' is 1.5; .*int"),
         ({"crop_size": True}, "'crop_size' is True"),
-        ({"detector": {"file": "detector.onnx"}}, "'sha256' is missing"),
+        ({"detector": {"file": "detector.onnx"}}, "'detector.sha256' is missing"),
         (
             {"detector": {"file": "gone.onnx", "sha256": "0", "trained": ""}},
             r"gone\.onnx: can't be read",
