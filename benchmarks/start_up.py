@@ -1,6 +1,6 @@
 """How long a user waits: process start to the first inference, and to the end, for one image.
 
-    python benchmarks/start_up.py [IMAGE] [--runs 9]
+    python -m benchmarks.start_up [IMAGE] [--runs 9]
 
 Each run is a fresh process that does what ``python -m app`` does. Without IMAGE a sample is
 resized to 512 x 512. Prints medians, in seconds.
@@ -14,6 +14,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import cv2
+import numpy as np
+
+from app.read import read_image
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "samples" / "images" / "dsb2018-ac8169a0debe.png"
@@ -55,11 +60,6 @@ def main() -> None:
 
 def resized_sample(path: Path) -> Path:
     """A sample as a 512 x 512 image."""
-    import cv2
-    import numpy as np
-
-    from app.read import read_image
-
     cv2.imwrite(str(path), cv2.resize(np.asarray(read_image(SAMPLE), np.uint8), (512, 512)))
     return path
 

@@ -10,9 +10,10 @@ from training.evaluate import score_image
 
 SAMPLES = Path("samples")
 # The samples are of the validation split. Mean F1 and that of the hardest one, a little below
-# what the shipped weights reach, so that a slip in the path from file to file shows.
-MEAN_FLOOR = 0.6
-EACH_FLOOR = 0.2
+# what the shipped weights reach (0.76 and 0.20, a cytology of which only the nuclei are labelled),
+# so that a slip in the path from file to file shows.
+MEAN_FLOOR = 0.72
+EACH_FLOOR = 0.15
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,6 @@ def scores(tmp_path_factory) -> dict[str, float]:
     for path in sorted((SAMPLES / "labels").iterdir()):
         truth, predicted = tifffile.imread(path), tifffile.imread(output / path.name)
         found[path.name] = score_image(truth, predicted)[0].f1
-    print(found)
     return found
 
 
