@@ -33,7 +33,6 @@ def touched_edges(
     Returns:
         (N,) bool.
     """
-    inner = np.concatenate((places[:, :2] > 0, places[:, 2:] < np.array(shape[::-1])), 1)
     near = np.concatenate(
         (
             boxes_xyxy[:, :2] <= places[:, :2] + margin,
@@ -41,7 +40,7 @@ def touched_edges(
         ),
         1,
     )
-    return np.asarray((inner & near).any(1))
+    return np.asarray((_inner_edges(places, shape) & near).any(1))
 
 
 def slivers(
@@ -63,7 +62,6 @@ def slivers(
     Returns:
         (N,) bool.
     """
-    inner = np.concatenate((places[:, :2] > 0, places[:, 2:] < np.array(shape[::-1])), 1)
     near = np.concatenate(
         (
             boxes_xyxy[:, 2:] <= places[:, :2] + 2 * margin,
@@ -71,7 +69,12 @@ def slivers(
         ),
         1,
     )
-    return np.asarray((inner & near).any(1))
+    return np.asarray((_inner_edges(places, shape) & near).any(1))
+
+
+def _inner_edges(places: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which edges of each window (N, 4), left, top, right, bottom, are not the image's border."""
+    return np.concatenate((places[:, :2] > 0, places[:, 2:] < np.array(shape[::-1])), 1)
 
 
 def sees_whole(
