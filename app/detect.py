@@ -34,9 +34,10 @@ def detect(
 
     margin = method.seam_margin
     cut = touched_edges(boxes, places[owner], (height, width), margin)
-    parts = cut & ~sees_whole(boxes, owner, places, (height, width), margin)
-    parts &= ~slivers(boxes, places[owner], (height, width), margin)
-    parts[parts] = ~inside_whole(boxes[parts], owner[parts], boxes[~cut], owner[~cut], margin)
+    parts = np.flatnonzero(cut)
+    parts = parts[~sees_whole(boxes[parts], owner[parts], places, (height, width), margin)]
+    parts = parts[~slivers(boxes[parts], places[owner[parts]], (height, width), margin)]
+    parts = parts[~inside_whole(boxes[parts], owner[parts], boxes[~cut], owner[~cut], margin)]
     joined, joined_scores = join_parts(
         boxes[parts], scores[parts], owner[parts], places, method.nms_iou
     )

@@ -33,6 +33,7 @@ def touched_edges(
     Returns:
         (N,) bool.
     """
+    inner = np.concatenate((places[:, :2] > 0, places[:, 2:] < np.array(shape[::-1])), 1)
     near = np.concatenate(
         (
             boxes_xyxy[:, :2] <= places[:, :2] + margin,
@@ -40,7 +41,7 @@ def touched_edges(
         ),
         1,
     )
-    return np.asarray((_inner_edges(places, shape) & near).any(1))
+    return np.asarray((inner & near).any(1))
 
 
 def slivers(
@@ -62,19 +63,9 @@ def slivers(
     Returns:
         (N,) bool.
     """
-    near = np.concatenate(
-        (
-            boxes_xyxy[:, 2:] <= places[:, :2] + 2 * margin,
-            boxes_xyxy[:, :2] >= places[:, 2:] - 2 * margin,
-        ),
-        1,
-    )
-    return np.asarray((_inner_edges(places, shape) & near).any(1))
-
-
-def _inner_edges(places: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which edges of each window (N, 4), left, top, right, bottom, are not the image's border."""
-    return np.concatenate((places[:, :2] > 0, places[:, 2:] < np.array(shape[::-1])), 1)
+    # It is the box's far side that has to reach the edge.
+    far_sides = boxes_xyxy[:, [2, 3, 0, 1]]
+    return touched_edges(far_sides, places, shape, 2 * margin)
 
 
 def sees_whole(

@@ -81,5 +81,7 @@ def resize(array: Array, shape: tuple[int, int]) -> Array:
         # OpenCV averages only where no axis grows: what shrinks comes first.
         smaller = (min(width, array.shape[1]), min(height, array.shape[0]))
         resized = cv2.resize(resized, smaller, interpolation=cv2.INTER_AREA)
-    resized = cv2.resize(resized, (width, height), interpolation=cv2.INTER_LINEAR)
+    # A part of an image that has the size already is copied by this, never handed out itself.
+    if resized is array or resized.shape[:2] != shape:
+        resized = cv2.resize(resized, (width, height), interpolation=cv2.INTER_LINEAR)
     return resized  # type: ignore[no-any-return]
