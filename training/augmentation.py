@@ -118,17 +118,35 @@ def photometric(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[n
     if rng.random() < 0.15:
         grey = image.mean(2, dtype=np.float32).astype(np.uint8)
         image = np.repeat(grey[:, :, None], 3, 2)
-    elif rng.random() < 0.15:
-        image = image[:, :, rng.permutation(3)]
+    elif rng.random() < 0.2:
+        image = _mix_channels(rng, image)
     elif rng.random() < 0.5:
         image = _shift_hue(rng, image)
     toned = cv2.LUT(np.ascontiguousarray(image), _tone_tables(rng))
     if rng.random() < 0.2:
-        toned = cv2.GaussianBlur(toned, (0, 0), rng.uniform(0.4, 1.8))
+        toned = cv2.GaussianBlur(toned, (0, 0), rng.uniform(0.4, 2.5))
     if rng.random() < 0.2:
         noise = rng.normal(0.0, rng.uniform(2.0, 16.0), toned.shape[:2]).astype(np.float32)
         toned = np.clip(toned + noise[:, :, None], 0, 255)
+    if rng.random() < 0.1:
+        toned = _dim_with_hot_pixels(rng, toned)
     return np.asarray(toned, np.uint8)
+
+
+def _mix_channels(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Permute the channels; of some images one is dropped, or all but one, as in fluorescence."""
+    mixed = image[:, :, rng.permutation(3)]
+    if rng.random() < 0.4:
+        mixed[:, :, rng.permutation(3)[: rng.integers(1, 3)]] = 0
+    return mixed
+
+
+def _dim_with_hot_pixels(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A short exposure: all levels low but those of a few defective pixels."""
+    dim = (image * rng.uniform(0.2, 0.7)).astype(np.uint8)
+    hot = rng.random(dim.shape[:2]) < rng.uniform(0.0, 0.002)
+    dim[hot] = 255
+    return dim
 
 
 def _shift_hue(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -141,10 +159,13 @@ def _shift_hue(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np
 
 
 def _tone_tables(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Contrast, brightness and gamma, a little different in each channel; seldom inverted."""
+    """Contrast, brightness and gamma, a little different in each channel; seldom inverted.
+
+    Contrast above 1 saturates the brightest pixels.
+    """
     unit = np.linspace(0.0, 1.0, 256)[:, None]
     gamma = math.exp(rng.normal(0.0, 0.25)) * np.exp(rng.normal(0.0, 0.05, 3))
-    contrast = rng.uniform(0.6, 1.2) * rng.uniform(0.95, 1.05, 3)
+    contrast = rng.uniform(0.6, 1.5) * rng.uniform(0.95, 1.05, 3)
     offset = rng.uniform(-0.1, 0.1)
     tone = np.clip(unit**gamma * contrast + offset, 0.0, 1.0)
     if rng.random() < 0.05:

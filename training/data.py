@@ -93,12 +93,15 @@ def _load(folder: Path, row: dict[str, str], method: Method) -> Labelled:
 
 
 class _Samples:
-    """Images with a probability each: sources are levelled, images within a source are equal."""
+    """Images with a probability each: sources are levelled, each modality of one by itself."""
 
     def __init__(self, images: list[Labelled], weights: dict[str, float]) -> None:
         self.images = [i for i in images if len(i.ids) and weights.get(i.source, 1.0) > 0]
-        counts = Counter(i.source for i in self.images)
-        raw = [weights.get(i.source, 1.0) / math.sqrt(counts[i.source]) for i in self.images]
+        counts = Counter((i.source, i.modality) for i in self.images)
+        raw = [
+            weights.get(i.source, 1.0) / math.sqrt(counts[i.source, i.modality])
+            for i in self.images
+        ]
         self.cumulative = np.cumsum(raw) / np.sum(raw)
 
     def draw(self, rng: np.random.Generator) -> Labelled:

@@ -6,7 +6,8 @@
 DATA is a folder in the challenge's layout (training/data.py). RUN receives checkpoint.pt (the
 state to go on from), best.pt (the averaged weights that scored best on split ``val``), log.csv
 and curve.png. A sample depends on the seed and its number alone, so a resumed run goes on with
-just what an unbroken one would have seen.
+just what an unbroken one would have seen. With ``--start FILE`` a new run starts from the weights
+of another one's best.pt, for fine-tuning.
 """
 
 import argparse
@@ -42,13 +43,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
+    parser.add_argument("--start", type=Path, help="best.pt of the run to start from")
     options = parser.parse_args(arguments)
     config = load_config(options.config)
     torch.manual_seed(getattr(config, options.model).seed)
     train_images, val_images = (
         load_labelled(options.data, split, config.method) for split in ("train", "val")
     )
-    Trainer(TASKS[options.model](config, train_images, val_images), config, options.run).run()
+    task = TASKS[options.model](config, train_images, val_images)
+    if options.start:
+        task.model.load_state_dict(torch.load(options.start, "cpu", weights_only=True)["weights"])
+    Trainer(task, config, options.run).run()
 
 
 class Trainer:
