@@ -1,17 +1,22 @@
 """An image to one box a cell: windows, the detector, suppression, seams."""
 
+import logging
+
 import numpy as np
 from numpy.typing import NDArray
 
 from app.nms import nms
+from app.pixels import Pixels
 from app.seams import inside_whole, join_parts, sees_whole, slivers, touched_edges
 from app.session import Run
 from app.settings import Method
 from app.tile import enlarge, pad, scale_factor, windows
 
+logger = logging.getLogger(__name__)
+
 
 def detect(
-    image: NDArray[np.uint8], run: Run, method: Method
+    image: Pixels, run: Run, method: Method
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Find every cell.
 
@@ -24,7 +29,9 @@ def detect(
     Returns:
         (N, 4) float32 xyxy boxes in pixels of the image, inside it, best first; (N,) scores.
     """
-    enlarged = enlarge(image, scale_factor(image.shape, method))
+    factor = scale_factor(image.shape, method)
+    # What is enlarged fits into one window; anything larger is read window by window.
+    enlarged = image if factor == 1.0 else enlarge(image[:, :], factor)
     height, width = enlarged.shape[:2]
     places = windows((height, width), method)
     found = [_detect_window(enlarged, place, run, method) for place in places]
@@ -44,13 +51,28 @@ def detect(
     boxes = np.concatenate((boxes[~cut], joined))
     scores = np.concatenate((scores[~cut], joined_scores))
     best = nms(boxes, scores, method.nms_iou)
+    if len(places) > 1:
+        _warn_of_large(boxes[best], method)
 
     ratio = np.array([width / image.shape[1], height / image.shape[0]] * 2)
     return (boxes[best] / ratio).astype(np.float32), scores[best]
 
 
+def _warn_of_large(boxes: NDArray[np.float32], method: Method) -> None:
+    """Say which cells may have been put together from parts, or be parts, by their size."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0)
+    for limit, name, effect in (
+        (method.window, "a window", "are found in parts that may not have been joined"),
+        (method.window - method.stride, "the windows' overlap", "may be joined from parts"),
+    ):
+        if large := int((sides > limit).sum()):
+            size = f"{large} cells, the largest of {sides.max():.0f} pixels"
+            logger.warning("%s, are larger than %s (%d) and %s", size, name, limit, effect)
+            return
+
+
 def _detect_window(
-    image: NDArray[np.uint8], place: NDArray[np.int64], run: Run, method: Method
+    image: Pixels, place: NDArray[np.int64], run: Run, method: Method
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The boxes of one window above the score threshold, in pixels of the enlarged image."""
     x0, y0, x1, y1 = place

@@ -1,48 +1,155 @@
-"""Masks to one label image."""
+"""Masks to one label image, block by block, so that no image is too large."""
 
-from collections.abc import Iterable
+import math
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.pixels import FileArray
+
+# A larger label image is kept in a file while it is made.
+_MOST_IN_MEMORY = 2**28  # bytes
+# A label image while it is made: (H, W) uint32.
+Canvas = NDArray[np.uint32] | FileArray
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One block of an image and the boxes in it, as indices, best first."""
+
+    window: tuple[int, int, int, int]
+    """y0, x0, y1, x1."""
+    members: NDArray[np.int64]
+    """Boxes that reach into the block."""
+    new: NDArray[np.int64]
+    """Those that no earlier block had."""
+    done: NDArray[np.int64]
+    """Those that no later block has."""
+
+
+def visits(boxes: NDArray[np.int64], shape: tuple[int, ...], size: int) -> Iterator[Visit]:
+    """Each block of an image that holds a part of some box, row by row.
+
+    Args:
+        boxes: (N, 4) whole pixels x0, y0, x1, y1, inside the image, best first.
+        shape: (H, W) of the image.
+        size: side of a block, pixels.
+    """
+    columns = math.ceil(shape[1] / size)
+    first, last = boxes[:, :2] // size, (boxes[:, 2:] - 1) // size
+    wide, high = (last - first + 1).T
+    # One entry for each pair of a box and a block that it reaches into.
+    box = np.repeat(np.arange(len(boxes)), wide * high)
+    nth = np.arange(len(box)) - np.repeat(np.cumsum(wide * high) - wide * high, wide * high)
+    column, row = first[box, 0] + nth % wide[box], first[box, 1] + nth // wide[box]
+    block = row * columns + column
+    order = np.argsort(block, kind="stable")
+    box, block = box[order], block[order]
+    starts = np.flatnonzero(np.diff(block, prepend=-1))
+    for start, members in zip(starts, np.split(box, starts[1:]), strict=False):
+        y, x = divmod(int(block[start]), columns)
+        here = np.array([x, y])
+        window = (y * size, x * size, min((y + 1) * size, shape[0]), min((x + 1) * size, shape[1]))
+        new, done = (members[(side[members] == here).all(1)] for side in (first, last))
+        yield Visit(window, members, new, done)
+
 
 def paste(
-    masks: Iterable[NDArray[np.bool_]], boxes: NDArray[np.int64], shape: tuple[int, int]
+    masks: Iterable[NDArray[np.bool_]],
+    boxes: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    window: tuple[int, int, int, int],
 ) -> NDArray[np.uint32]:
     """Write each mask into its own box with its own id; a pixel goes to the first that wants it.
 
     Args:
         masks: N arrays (y1 - y0, x1 - x0) bool, best first.
-        boxes: (N, 4) whole pixels x0, y0, x1, y1, inside the image.
-        shape: (H, W) of the image.
+        boxes: (N, 4) whole pixels x0, y0, x1, y1 of the image, that reach into the window.
+        ids: (N,) what to write.
+        window: y0, x0, y1, x1 of the image: the part that is made.
 
     Returns:
-        (H, W) uint32 label image; mask number i has id i + 1.
+        (h, w) uint32 labels of the window, 0 where no mask is.
     """
-    label = np.zeros(shape, np.uint32)
-    for number, (mask, (x0, y0, x1, y1)) in enumerate(zip(masks, boxes, strict=True), start=1):
-        place = label[y0:y1, x0:x1]
-        place[mask & (place == 0)] = number
+    top, left, bottom, right = window
+    label = np.zeros((bottom - top, right - left), np.uint32)
+    for mask, (x0, y0, x1, y1), number in zip(masks, boxes, ids, strict=True):
+        place = label[max(y0 - top, 0) : y1 - top, max(x0 - left, 0) : x1 - left]
+        part = mask[max(top - y0, 0) : bottom - y0, max(left - x0, 0) : right - x0]
+        place[part & (place == 0)] = number
     return label
 
 
-def relabel(
-    label: NDArray[np.uint32], count: int, least_area: int
-) -> NDArray[np.uint16] | NDArray[np.uint32]:
-    """Drop what is too small and number the rest 1 to N, in the order of their ids.
+def relabel(areas: NDArray[np.int64], least_area: int) -> NDArray[np.uint16] | NDArray[np.uint32]:
+    """New ids: 0 for what is too small, and 1 to N for the rest, in the order of the old ids.
 
     Args:
-        label: (H, W) uint32 label image.
-        count: highest id there may be.
+        areas: (highest id + 1,) pixels of each id, the background's first.
         least_area: instances of fewer pixels become background.
 
     Returns:
-        (H, W) label image without gaps, uint16 where N fits and uint32 above.
+        (highest id + 1,) the new id of each, uint16 where N fits and uint32 above.
     """
-    areas = np.bincount(label.ravel(), minlength=count + 1)
     stays = areas >= max(least_area, 1)
     stays[0] = False
     numbers = np.where(stays, np.cumsum(stays), 0)
-    if numbers.max() <= np.iinfo(np.uint16).max:
-        return numbers.astype(np.uint16)[label]
-    return numbers.astype(np.uint32)[label]
+    fits = numbers.max() <= np.iinfo(np.uint16).max
+    return numbers.astype(np.uint16) if fits else numbers.astype(np.uint32)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A label image of any size: 0 is background, 1 to ``count`` are the cells."""
+
+    canvas: Canvas
+    """(H, W) uint32 first ids."""
+    numbers: NDArray[np.uint16] | NDArray[np.uint32]
+    """The final id of each first id."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W)."""
+        return self.canvas.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint16, or uint32 where there are more than 65,535 cells."""
+        return self.numbers.dtype
+
+    @property
+    def count(self) -> int:
+        return int(self.numbers.max())
+
+    def __getitem__(self, window: tuple[slice, slice]) -> NDArray[Any]:
+        return self.numbers[self.canvas[window]]
+
+
+@contextmanager
+def open_canvas(shape: tuple[int, ...], scratch: Path) -> Iterator[Canvas]:
+    """An empty (H, W) uint32 label image to paste into.
+
+    Args:
+        shape: (H, W).
+        scratch: a file that is made, and removed at the end, if the label image is so large that
+            it is kept out of memory: 4 bytes a pixel.
+
+    Raises:
+        OSError: there is no room for the file.
+    """
+    size = 4 * shape[0] * shape[1]
+    if size <= _MOST_IN_MEMORY:
+        yield np.zeros(shape, np.uint32)
+        return
+    try:
+        with scratch.open("wb") as file:
+            # Now, and not when a page of the mapped file is first written: that ends the process.
+            os.posix_fallocate(file.fileno(), 0, size)
+        yield FileArray(scratch, np.dtype(np.uint32), shape)
+    finally:
+        scratch.unlink(missing_ok=True)

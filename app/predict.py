@@ -1,19 +1,38 @@
-"""The whole path of an image, top to bottom: from its pixels to one outlined instance a cell."""
+"""The whole path of an image, top to bottom: from its file to one outlined instance a cell."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from app.detect import detect
-from app.normalise import normalise
-from app.paste import paste, relabel
-from app.read import read_image
+from app.normalise import Normalised
+from app.paste import Canvas, Labels, open_canvas, paste, relabel, visits
+from app.pixels import Pixels
+from app.read import open_image
 from app.segment import round_boxes, segment
 from app.session import Device, Run, open_session, provider, runner
 from app.settings import Method, load_settings
-from app.write import write_label
+from app.stopwatch import Stopwatch
+from app.write import scratch_path, write_label
+
+_BLOCK = 2048  # side of the part of a label image that is made at once, pixels
+
+
+@dataclass
+class Outcome:
+    """What is worth knowing of an image and its cells."""
+
+    height: int = 0
+    width: int = 0
+    channels: int = 0
+    dtype: str = ""
+    instances: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    """By stage."""
 
 
 class Predictor:
@@ -37,38 +56,96 @@ class Predictor:
         cv2.setNumThreads(threads)
         self.detector, self.segmenter = runner(detector), runner(segmenter)
 
-    def predict_file(self, source: Path, target: Path) -> int:
+    def predict_file(
+        self, source: Path, target: Path, stack: str = "refuse", most_bytes: int | None = None
+    ) -> Outcome:
         """Read an image, segment it, write its label image.
 
-        Returns:
-            The number of cells.
+        Args:
+            source: the image.
+            target: the label image; its folder also takes scratch files of large images.
+            stack: see ``open_image``.
+            most_bytes: see ``open_image``.
 
         Raises:
             ImageError: the image can't be read.
             OSError: the label image can't be written.
+            MemoryError: it needs more memory than there is.
         """
-        label = predict(read_image(source), self.detector, self.segmenter, self.settings)
-        write_label(target, label)
-        return int(label.max())
+        watch = Stopwatch()
+        with watch("read"):
+            opened = open_image(source, stack, most_bytes)
+        with opened as image, open_canvas(image.shape[:2], scratch_path(target, "canvas")) as blank:
+            labels = predict(image, self.detector, self.segmenter, self.settings, blank, watch)
+            with watch("write"):
+                write_label(target, labels)
+            height, width, channels = image.shape
+            dtype = str(image.dtype)
+        return Outcome(height, width, channels, dtype, labels.count, watch.seconds)
 
 
 def predict(
-    image: NDArray[np.generic], detector: Run, segmenter: Run, method: Method
-) -> NDArray[np.uint16] | NDArray[np.uint32]:
+    image: Pixels,
+    detector: Run,
+    segmenter: Run,
+    method: Method,
+    canvas: Canvas | None = None,
+    watch: Stopwatch | None = None,
+) -> Labels:
     """Outline every cell of an image.
 
     Args:
-        image: (H, W) or (H, W, C), any integer or float dtype.
+        image: (H, W, C), any integer or float dtype.
         detector: as ``detect`` wants it.
         segmenter: as ``segment`` wants it.
         method: every number on the way.
+        canvas: (H, W) uint32 zeros, in which the label image is made; by default in memory.
+        watch: takes the time of each stage; "normalise" is finding the percentiles, while
+            rescaling, and reading where it is done in parts, belong to the stage that asks.
 
     Returns:
-        (H, W) label image: 0 is background, 1 to N are the cells, the most certain first.
+        Label image: 0 is background, 1 to N are the cells, the most certain first.
     """
-    normal = normalise(image, method.low_percentile, method.high_percentile)
-    shape = (normal.shape[0], normal.shape[1])
-    found, _ = detect(normal, detector, method)
-    boxes = round_boxes(found, shape)
-    masks = segment(normal, boxes, segmenter, method)
-    return relabel(paste(masks, boxes, shape), len(boxes), method.least_area)
+    shape = (image.shape[0], image.shape[1])
+    canvas = np.zeros(shape, np.uint32) if canvas is None else canvas
+    watch = watch or Stopwatch()
+    with watch("normalise"):
+        normal = Normalised(image, method.low_percentile, method.high_percentile)
+    with watch("detect"):
+        found, _ = detect(normal, detector, method)
+    with watch("segment"):
+        boxes = round_boxes(found, shape)
+        areas = draw(normal, boxes, segmenter, method, canvas)
+    return Labels(canvas, relabel(areas, method.least_area))
+
+
+def draw(
+    image: Pixels,
+    boxes: NDArray[np.int64],
+    segmenter: Run,
+    method: Method,
+    canvas: Canvas,
+) -> NDArray[np.int64]:
+    """Segment each box once and paste its mask, block by block.
+
+    Args:
+        image: (H, W, 3) uint8, normalised.
+        boxes: (N, 4) whole pixels, best first.
+        canvas: (H, W) uint32 zeros; mask number i is pasted with id i + 1.
+
+    Returns:
+        (N + 1,) pixels of each id.
+    """
+    areas = np.zeros(len(boxes) + 1, np.int64)
+    masks: dict[int, NDArray[Any]] = {}
+    for visit in visits(boxes, canvas.shape, _BLOCK):
+        new = segment(image, boxes[visit.new], segmenter, method)
+        masks.update(zip(visit.new.tolist(), new, strict=True))
+        here = [masks[box] for box in visit.members.tolist()]
+        label = paste(here, boxes[visit.members], visit.members + 1, visit.window)
+        y0, x0, y1, x1 = visit.window
+        canvas[y0:y1, x0:x1] = label
+        areas += np.bincount(label.ravel(), minlength=len(areas))
+        for box in visit.done.tolist():
+            del masks[box]
+    return areas

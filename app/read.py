@@ -1,18 +1,22 @@
-"""Image files to arrays, and one kind of error for whatever can't be read."""
+"""Image files as arrays that can be read in parts; whatever can't be read is one kind of error."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
+from app.header import encoded_size, is_cut_short
+from app.pixels import ImageError as ImageError
+from app.pixels import Pixels, size_text
+from app.tiff import TIFF_MAGIC, TiffImage
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-_TIFF_SUFFIXES = (".tif", ".tiff")
-
-
-class ImageError(ValueError):
-    """An image that can't be segmented: names the file, what was found and what to do."""
+# What compresses better than this is no picture of cells but a bomb, or its header lies.
+_MOST_COMPRESSION = 1000
+_HARMLESS = 2**28  # bytes, however they were compressed
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -24,97 +28,94 @@ def find_images(folder: Path) -> list[Path]:
     )
 
 
-def read_image(path: Path) -> NDArray[np.generic]:
-    """Read one image at its own depth.
+def open_image(
+    path: Path, stack: str = "refuse", most_bytes: int | None = None
+) -> AbstractContextManager[Pixels]:
+    """Open one image at its own depth, whatever its name says it is.
 
-    The orientation tag of a JPEG is not applied: labels and outlines refer to the stored pixels.
+    The rules, where files leave room for several readings:
+
+    - Orientation tags are not applied: labels and outlines refer to the stored pixels.
+    - Palettes become RGB; levels of which 0 is white are inverted; bits become 0 and 1.
+    - Alpha is dropped. In PNG and BMP a fourth channel is alpha; in TIFF the file's ExtraSamples
+      tag tells alpha from a fourth stain.
+    - Of several images in a TIFF (a pyramid, a thumbnail) the largest is taken.
+    - Axes that a TIFF calls channels or samples are channels. An axis that it does not name is
+      channels if it is the shortest and shorter than 8, and else a stack.
 
     Args:
         path: a PNG, JPEG, BMP or TIFF file.
+        stack: what to do with planes in depth or time: ``refuse``, ``max`` (their maximum), or
+            the number of one of them, from 0.
+        most_bytes: memory that the image may take; None for no limit. A TIFF in tiles or strips,
+            or without compression, takes little; all others take their whole decoded size.
 
     Returns:
-        (H, W) or (H, W, C), any integer or float dtype; three and four channels are RGB(A).
+        A context; in it the image, (H, W, C), any integer or float dtype, three channels RGB.
+        Reading a part may raise ``ImageError``, too.
 
     Raises:
-        ImageError: the file is empty, broken, or not one two-dimensional image.
+        ImageError: the file is empty, broken, not one two-dimensional image, or too large.
     """
-    is_tiff = path.suffix.lower() in _TIFF_SUFFIXES
     try:
-        if path.stat().st_size == 0:
+        with path.open("rb") as file:
+            magic = file.read(4)
+        if not magic:
             raise ImageError(f"{path}: the file is empty; copy or export it again")
-        image, axes = _read_tiff(path) if is_tiff else _read_opencv(path)
+        if magic not in TIFF_MAGIC:
+            return nullcontext(_decode(path, most_bytes))
+        tiff = TiffImage(path, stack)
     except OSError as error:
         raise ImageError(f"{path}: can't be opened ({error.strerror}); check the file") from error
-    return _channels_last(image, axes, path)
-
-
-def _read_tiff(path: Path) -> tuple[NDArray[np.generic], str]:
     try:
-        with tifffile.TiffFile(path) as tiff:
-            series = tiff.series[0]
-            pages = [page for page in series.pages if page is not None]
-            segments = [zip(p.dataoffsets, p.databytecounts, strict=True) for p in pages]
-            # JPEG's decoder makes up what is missing, so it must not come to that.
-            end = max(start + size for page in segments for start, size in page)
-            if end > tiff.filehandle.size:
-                raise ValueError(f"{end} bytes were wanted, {tiff.filehandle.size} are there")
-            return np.asarray(series.asarray()), series.axes
-    # Broken files make tifffile and its codecs raise nearly any exception.
-    except Exception as error:
-        raise ImageError(
-            f"{path}: not a complete TIFF file ({type(error).__name__}: {error}); "
-            "copy or export it again"
-        ) from error
+        _check_size(path, tiff.shape, tiff.decoded_bytes, tiff.resident_bytes, most_bytes)
+    except ImageError:
+        tiff.close()
+        raise
+    return tiff
 
 
-def _read_opencv(path: Path) -> tuple[NDArray[np.generic], str]:
+def read_image(path: Path) -> NDArray[Any]:
+    """Read a whole image, as ``open_image`` opens it: (H, W), or (H, W, C) of several channels."""
+    with open_image(path) as image:
+        pixels = image[:, :]
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+
+
+def _decode(path: Path, most_bytes: int | None) -> NDArray[Any]:
+    """A PNG, JPEG or BMP file to (H, W, C)."""
     data = np.fromfile(path, np.uint8)
+    wrong = (
+        f"{path}: not a complete PNG, JPEG, BMP or TIFF image, whatever its name says "
+        f"({size_text(data.size)}); copy or export it again"
+    )
+    size = encoded_size(data.tobytes())
+    if size is None or is_cut_short(data.tobytes()):
+        raise ImageError(wrong)
+    _check_size(path, (size.height, size.width), size.bytes, size.bytes, most_bytes)
     try:
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ImageError(f"{path}: can't be decoded ({error.err}); export it again") from error
     if image is None:
+        raise ImageError(wrong)
+    if image.ndim == 2:
+        return np.asarray(image)[:, :, None]
+    return np.asarray(image)[:, :, 2::-1]  # blue, green, red and alpha to RGB
+
+
+def _check_size(
+    path: Path, shape: tuple[int, ...], decoded: int, resident: int, most: int | None
+) -> None:
+    """Refuse an image before anything of its size is allocated."""
+    stored = path.stat().st_size
+    if decoded > max(_HARMLESS, _MOST_COMPRESSION * stored):
         raise ImageError(
-            f"{path}: not a complete PNG, JPEG or BMP image, whatever its name says "
-            f"({size_text(data.size)}); export it again"
+            f"{path}: claims {shape[1]} x {shape[0]} pixels, {size_text(decoded)}, in a file of "
+            f"{size_text(stored)}; that is broken or a decompression bomb; export it again"
         )
-    if image.ndim == 3 and image.shape[2] >= 3:
-        order = [2, 1, 0, 3][: image.shape[2]]
-        image = np.ascontiguousarray(image[:, :, order])
-    return np.asarray(image), "YXS"[: image.ndim]
-
-
-def _channels_last(image: NDArray[np.generic], axes: str, path: Path) -> NDArray[np.generic]:
-    """Drop axes of length 1 beside height and width, and put channels last.
-
-    Args:
-        axes: a letter for each axis, as tifffile gives them. Of three axes where none is said to
-            be channels (C, S), a first one that is by far the shortest is taken for them.
-    """
-    kept = [k for k, n in enumerate(image.shape) if n > 1 or axes[k] in "YX"]
-    squeezed = image.reshape([image.shape[k] for k in kept])
-    known = "".join(axes[k] for k in kept)
-    if squeezed.ndim == 3 and (
-        known[0] in "CS"
-        or (known[2] not in "CS" and squeezed.shape[0] < min(8, *squeezed.shape[1:]))
-    ):
-        squeezed = np.moveaxis(squeezed, 0, 2)
-    if squeezed.ndim == 3 and squeezed.shape[2] == 1:
-        squeezed = squeezed[:, :, 0]
-    is_stack = squeezed.ndim == 3 and (squeezed.shape[2] > 32 or bool({"Z", "T"} & {*known}))
-    if squeezed.ndim not in (2, 3) or is_stack:
+    if most is not None and resident > most:
         raise ImageError(
-            f"{path}: holds axes {axes} of lengths {image.shape}, but one two-dimensional image "
-            "was wanted; export one plane, or a projection, of the stack"
+            f"{path}: would take {size_text(resident)} of memory, but {size_text(most)} are left "
+            "for it; give more (--max-memory), or save it as a tiled TIFF, which is read in parts"
         )
-    if squeezed.size == 0 or squeezed.dtype.kind not in "buif":
-        raise ImageError(
-            f"{path}: holds {squeezed.dtype} values in shape {image.shape}; "
-            "export it as 8-bit, 16-bit or float"
-        )
-    return squeezed
-
-
-def size_text(size: int) -> str:
-    """A file size for people."""
-    return f"{size} bytes" if size < 10_000 else f"{size / 1000:.0f} kB"

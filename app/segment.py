@@ -1,5 +1,6 @@
 """Boxes to masks: each cell is cut from the full image, segmented alone, and sized back."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -7,8 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.pixels import Pixels
 from app.session import Run
 from app.settings import Method
+
+logger = logging.getLogger(__name__)
 
 
 def round_boxes(boxes_xyxy: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.int64]:
@@ -45,24 +49,43 @@ def crop(image: NDArray[np.uint8], box: NDArray[np.int64], size: int) -> NDArray
 
 
 def segment(
-    image: NDArray[np.uint8], boxes: NDArray[np.int64], run: Run, method: Method
+    image: Pixels, boxes: NDArray[np.int64], run: Run, method: Method
 ) -> Iterator[NDArray[np.bool_]]:
     """The mask of each box's cell, in order.
 
     Args:
         image: (H, W, 3) uint8, normalised.
-        boxes: (N, 4) whole pixels, as ``round_boxes`` gives them.
+        boxes: (N, 4) whole pixels, as ``round_boxes`` gives them; near to each other where the
+            image is read in parts, since the part that holds them all is read.
         run: the segmenter: (B, S, S, 3) uint8 to probabilities (B, S, S) float32 in [0, 1].
         method: crop size, batch and threshold.
 
     Yields:
         (y1 - y0, x1 - x0) bool, for one box.
+
+    Raises:
+        MemoryError: not even one crop fits.
     """
-    for start in range(0, len(boxes), method.crop_batch):
-        batch = boxes[start : start + method.crop_batch]
-        (probabilities,) = run(np.stack([crop(image, box, method.crop_size) for box in batch]))
+    if not len(boxes):
+        return
+    x0, y0 = boxes[:, :2].min(0)
+    x1, y1 = boxes[:, 2:].max(0)
+    region = image[y0:y1, x0:x1]
+    boxes = boxes - np.array([x0, y0, x0, y0])
+    size, start = method.crop_batch, 0
+    while start < len(boxes):
+        batch = boxes[start : start + size]
+        try:
+            (probabilities,) = run(np.stack([crop(region, box, method.crop_size) for box in batch]))
+        except MemoryError:
+            if size == 1:
+                raise
+            size //= 2
+            logger.warning("out of memory; going on with %d crops at once", size)
+            continue
         for (x0, y0, x1, y1), probability in zip(batch, probabilities, strict=True):
             yield uncrop(probability, (y1 - y0, x1 - x0)) > method.mask_threshold
+        start += size
 
 
 def uncrop(probability: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -1,8 +1,6 @@
 """ONNX Runtime sessions: on which device they really run, and with how many threads."""
 
 import ctypes
-import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -17,25 +15,12 @@ Run = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+# How the runtime and CUDA word it.
+_OUT_OF_MEMORY = ("failed to allocate memory", "bad_alloc", "bad allocation", "out of memory")
 
 
 class DeviceError(RuntimeError):
     """The device that was asked for can't be used."""
-
-
-def available_threads(quota_file: Path = _QUOTA) -> int:
-    """Threads that this process may really use: its CPU affinity and its container's quota.
-
-    Args:
-        quota_file: cgroup v2's ``cpu.max``: microseconds of CPU time, then of wall-clock time.
-    """
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = quota_file.read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
 
 
 def open_session(graph: Path, device: Device, threads: int) -> onnxruntime.InferenceSession:
@@ -73,11 +58,17 @@ def provider(session: onnxruntime.InferenceSession) -> str:
 
 
 def runner(session: onnxruntime.InferenceSession) -> Run:
-    """A session as a function of its only input."""
+    """A session as a function of its only input, that raises MemoryError where memory is short."""
     name = session.get_inputs()[0].name
 
     def run(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        outputs: list[Any] = session.run(None, {name: batch})
+        try:
+            outputs: list[Any] = session.run(None, {name: batch})
+        # The runtime's own exceptions have no common base.
+        except Exception as error:
+            if any(words in str(error).lower() for words in _OUT_OF_MEMORY):
+                raise MemoryError(str(error)) from error
+            raise
         return outputs
 
     return run

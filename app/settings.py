@@ -46,6 +46,8 @@ class Method:
     """Pixels above this probability are the cell, 0-1."""
     least_area: int
     """Instances of fewer pixels are dropped."""
+    working_memory: int
+    """Resident bytes that prediction takes beside the image: python -m benchmarks.memory."""
 
 
 @dataclass(frozen=True, kw_only=True)

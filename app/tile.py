@@ -1,6 +1,7 @@
 """Where the detector's windows lie, and the way from an image to a window and back."""
 
 import math
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -52,6 +53,18 @@ def windows(shape: tuple[int, int], method: Method) -> NDArray[np.int64]:
         ],
         np.int64,
     )
+
+
+def blocks(shape: tuple[int, ...], size: int) -> Iterator[tuple[int, int, int, int]]:
+    """The blocks y0, x0, y1, x1 that an image is cut into, row by row.
+
+    Args:
+        shape: (H, W) of the image.
+        size: side of a block in pixels; the last of a row or column is smaller.
+    """
+    for y in range(0, shape[0], size):
+        for x in range(0, shape[1], size):
+            yield y, x, min(y + size, shape[0]), min(x + size, shape[1])
 
 
 def enlarge(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:

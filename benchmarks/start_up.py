@@ -27,7 +27,8 @@ SAMPLE = ROOT / "samples" / "images" / "dsb2018-ac8169a0debe.png"
 CHILD = """
 import json, sys, time
 started, source, target = float(sys.argv[1]), sys.argv[2], sys.argv[3]
-from app import __main__ as command, predict
+from app import batch, predict
+from app.__main__ import parse
 marks = {}
 def timed(session):
     run = make(session)
@@ -36,7 +37,7 @@ def timed(session):
         return run(batch)
     return first
 make, predict.runner = predict.runner, timed
-status = command.main([source, target])
+status = batch.run(parse([source, target]))
 print(json.dumps(marks))
 sys.exit(status)
 """

@@ -13,7 +13,8 @@ import pytest
 import tifffile
 
 from app import __main__ as command
-from app.session import available_threads
+from app import batch
+from app.machine import available_threads
 from tests import make_toy_graphs
 
 TOY = Path("tests/toy_weights")
@@ -26,7 +27,15 @@ LABEL[8:30, 24:40] = 2
 
 
 def run(*arguments) -> int:
-    return command.main([str(a) for a in (*arguments, "--weights", TOY, "--device", "cpu")])
+    """The command line in this process; that the real one forks is shown in test_survival.py."""
+    options = [str(a) for a in (*arguments, "--device", "cpu")]
+    if "--weights" not in options:
+        options += ["--weights", str(TOY)]
+    return batch.run(command.parse(options))
+
+
+def outputs(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture
@@ -47,7 +56,7 @@ def test_every_image_of_a_folder_gets_its_label_image(folder):
         write(folder / "in" / name)
     assert run(folder / "in", folder / "out") == 0
     names = ["one_label.tiff", "three_label.tiff", "two_label.tiff"]
-    assert sorted(p.name for p in (folder / "out").iterdir()) == names
+    assert outputs(folder / "out") == [*names[:1], "run.json", *names[1:]]
     for name in names:
         with tifffile.TiffFile(folder / "out" / name) as tiff:
             assert len(tiff.pages) == 1
@@ -82,8 +91,7 @@ def test_bad_files_are_named_and_the_good_ones_written(folder, capsys):
     data = (source / "also_good.tif").read_bytes()
     (source / "truncated.tif").write_bytes(data[: len(data) // 2])
     assert run(source, folder / "out") == 1
-    names = sorted(p.name for p in (folder / "out").iterdir())
-    assert names == ["also_good_label.tiff", "good_label.tiff"]
+    assert outputs(folder / "out") == ["also_good_label.tiff", "good_label.tiff", "run.json"]
     errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert len(errors) == 3
     for name in ("text.png", "empty.tif", "truncated.tif"):
@@ -104,32 +112,32 @@ def test_a_label_image_that_cannot_be_written_costs_no_other(folder, capsys):
 def test_what_nobody_thought_of_costs_no_other_image(folder, capsys, monkeypatch):
     for name in ("a.png", "b.png"):
         write(folder / "in" / name)
-    real = command.Predictor.predict_file
+    real = batch.Predictor.predict_file
 
-    def fails_on_a(self, source, target):
+    def fails_on_a(self, source, *rest):
         if source.name == "a.png":
-            raise MemoryError("too large")
-        return real(self, source, target)
+            raise ZeroDivisionError("of what?")
+        return real(self, source, *rest)
 
-    monkeypatch.setattr(command.Predictor, "predict_file", fails_on_a)
+    monkeypatch.setattr(batch.Predictor, "predict_file", fails_on_a)
     assert run(folder / "in", folder / "out") == 1
     assert (folder / "out" / "b_label.tiff").is_file()
-    assert "a.png: MemoryError: too large" in capsys.readouterr().err
+    assert "a.png: ZeroDivisionError: of what?" in capsys.readouterr().err
 
 
 def test_an_interrupt_keeps_what_is_done(folder, capsys, monkeypatch):
     for name in ("a.png", "b.png"):
         write(folder / "in" / name)
-    real = command.Predictor.predict_file
+    real = batch.Predictor.predict_file
 
-    def interrupted_on_b(self, source, target):
+    def interrupted_on_b(self, source, *rest):
         if source.name == "b.png":
             raise KeyboardInterrupt
-        return real(self, source, target)
+        return real(self, source, *rest)
 
-    monkeypatch.setattr(command.Predictor, "predict_file", interrupted_on_b)
+    monkeypatch.setattr(batch.Predictor, "predict_file", interrupted_on_b)
     assert run(folder / "in", folder / "out") == 130
-    assert [p.name for p in (folder / "out").iterdir()] == ["a_label.tiff"]
+    assert outputs(folder / "out") == ["a_label.tiff", "run.json"]
     assert "interrupted" in capsys.readouterr().err
 
 
@@ -167,19 +175,25 @@ def test_wrong_usage_writes_nothing(folder, capsys):
         (folder / "in" / "same.png", folder / "out", "--weights", folder): "settings.json",
     }
     for arguments, message in cases.items():
-        if "--weights" in arguments:
-            assert command.main([str(a) for a in arguments]) == 2
-        else:
-            assert run(*arguments) == 2
+        assert run(*arguments) == 2
         captured = capsys.readouterr().err
         assert message in captured and captured.startswith("error: ")
         assert not (folder / "out").exists() or not any((folder / "out").iterdir())
 
 
-@pytest.mark.parametrize("arguments", [(), ("in",), ("in", "out", "--threads", "0")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("in",),
+        ("in", "out", "--threads", "0"),
+        ("in", "out", "--stack", "-1"),
+        ("in", "out", "--max-memory", "0"),
+    ],
+)
 def test_a_wrong_command_line_ends_with_2(arguments):
     with pytest.raises(SystemExit) as ended:
-        run(*arguments) if arguments else command.main([])
+        command.parse(list(arguments))
     assert ended.value.code == 2
 
 
@@ -199,7 +213,7 @@ def test_cuda_that_is_not_there_is_no_silent_cpu(folder, capsys, monkeypatch):
     )
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *args, **more: cpu_only)
     arguments = [folder / "in", folder / "out", "--weights", TOY, "--device", "cuda"]
-    assert command.main([str(a) for a in arguments]) == 2
+    assert batch.run(command.parse([str(a) for a in arguments])) == 2
     assert "--device cuda: ONNX Runtime could not start CUDA" in capsys.readouterr().err
 
 
@@ -216,7 +230,11 @@ def test_the_device_that_runs_is_said(folder, capsys):
 def test_threads_respect_the_containers_quota(quota, threads, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(64)))
     (tmp_path / "cpu.max").write_text(quota + "\n")
-    assert available_threads(tmp_path / "cpu.max") == threads
+    assert available_threads(tmp_path) == threads
+    (tmp_path / "one" / "cpu").mkdir(parents=True)  # version 1 of control groups
+    for name, value in zip(("quota", "period"), quota.replace("max", "-1").split(), strict=True):
+        (tmp_path / "one" / "cpu" / f"cpu.cfs_{name}_us").write_text(value + "\n")
+    assert available_threads(tmp_path / "one") == threads
     assert available_threads(tmp_path / "none") == 64
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from app.normalise import normalise, percentile_range
+from app import normalise as normalise_module
+from app.normalise import Normalised, normalise, percentile_limits
 from app.predict import predict
 from app.read import read_image
 from tests.make_toy_graphs import METHOD
@@ -29,10 +30,11 @@ def test_equals_numpys_percentiles(dtype, seed):
 
 def test_percentiles_in_closed_form():
     channel = np.array([[0, 0, 10, 20, 30, 40, 50]], np.uint8)
-    assert percentile_range(channel, 0, 100) == (10.0, 50.0)
-    assert percentile_range(channel, 25, 50) == (20.0, 30.0)
-    assert percentile_range(channel, 10, 90) == pytest.approx((14.0, 46.0))
-    assert percentile_range(np.zeros((3, 3), np.uint8), 1, 99) is None
+    image = channel[:, :, None]
+    assert percentile_limits(image, 0, 100) == [(10.0, 50.0)]
+    assert percentile_limits(image, 25, 50) == [(20.0, 30.0)]
+    assert percentile_limits(image, 10, 90)[0] == pytest.approx((14.0, 46.0))
+    assert percentile_limits(np.zeros((3, 3, 2), np.uint8), 1, 99) == [None, None]
     np.testing.assert_array_equal(normalise(channel, 0, 100)[0, :, 0], [0, 0, 0, 64, 128, 191, 255])
 
 
@@ -61,7 +63,7 @@ def test_not_a_number_and_infinity():
 def test_channels():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (20, 30, 6), dtype=np.uint8)
-    grey, two, rgb, rgba, six = (
+    grey, two, rgb, four, six = (
         normalise(image[:, :, :count] if count > 1 else image[:, :, 0], 1, 99)
         for count in (1, 2, 3, 4, 6)
     )
@@ -71,9 +73,29 @@ def test_channels():
     np.testing.assert_array_equal(rgb[:, :, 0], grey[:, :, 0])
     np.testing.assert_array_equal(two[:, :, :2], rgb[:, :, :2])
     assert not two[:, :, 2].any()
-    np.testing.assert_array_equal(rgba, rgb)
     each = np.stack([normalise(image[:, :, c], 1, 99)[:, :, 0] for c in range(6)])
+    np.testing.assert_array_equal(four, np.repeat(each[:4].max(0)[:, :, None], 3, 2))
     np.testing.assert_array_equal(six, np.repeat(each.max(0)[:, :, None], 3, 2))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_part_is_as_in_the_whole_however_it_is_counted(dtype, monkeypatch):
+    rng = np.random.default_rng(3)
+    image = rng.gamma(2.0, 30.0, (70, 90, 3)).astype(dtype)
+    whole = normalise(image, 1, 99)
+    monkeypatch.setattr(normalise_module, "_BLOCK", 32)
+    np.testing.assert_array_equal(Normalised(image, 1, 99)[5:40, 60:90], whole[5:40, 60:90])
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint32", "float64"])
+def test_sampled_percentiles_are_within_one_grey_level(dtype, monkeypatch):
+    rng = np.random.default_rng(4)
+    image = (rng.gamma(3.0, 300.0, (2000, 2500, 1)) * (rng.random((2000, 2500, 1)) < 0.8)).astype(
+        dtype
+    )
+    exact = slow_normalise(image[:, :, 0], 1, 99).astype(int)
+    assert image.size > normalise_module._MOST_VALUES
+    assert np.abs(normalise(image, 1, 99)[:, :, 0] - exact).max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["uint8 grey", "uint8 RGB", "uint16 grey", "float grey"])
@@ -109,7 +131,7 @@ def test_training_and_prediction_see_the_same(kind, tmp_path):
         seen.append(batch[0].copy())
         return [np.zeros((1, 0, 4), np.float32), np.zeros((1, 0), np.float32)]
 
-    predict(read_image(path), detector, lambda crops: [], METHOD)
+    predict(np.atleast_3d(read_image(path)), detector, lambda crops: [], METHOD)
     (trained,) = load_labelled(tmp_path, "train", METHOD)
     np.testing.assert_array_equal(seen[0], trained.image)
     np.testing.assert_array_equal(read_image(path), image)

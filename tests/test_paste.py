@@ -4,39 +4,122 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tifffile
 
-from app.paste import paste, relabel
+from app import paste as paste_module
+from app import predict as predict_module
+from app.paste import Labels, open_canvas, paste, relabel, visits
+from app.predict import draw
 from app.segment import crop, round_boxes, segment, uncrop
+from app.write import write_label
 from tests.make_toy_graphs import METHOD
 from tests.slow_twins import slow_paste
 
 
+def paste_all(masks, boxes, shape, least_area, block=2048) -> Labels:
+    """As ``draw`` does, with masks that are there already."""
+    canvas = np.zeros(shape, np.uint32)
+    for visit in visits(boxes, shape, block):
+        y0, x0, y1, x1 = visit.window
+        here = [masks[n] for n in visit.members]
+        canvas[y0:y1, x0:x1] = paste(here, boxes[visit.members], visit.members + 1, visit.window)
+    areas = np.bincount(canvas.ravel(), minlength=len(boxes) + 1)
+    return Labels(canvas, relabel(areas, least_area))
+
+
+@pytest.mark.parametrize("block", [1, 5, 8, 100])
 @pytest.mark.parametrize("seed", range(8))
-def test_equals_the_slow_twin(seed):
+def test_equals_the_slow_twin(seed, block):
     rng = np.random.default_rng(seed)
     shape = (23, 31)
     start = rng.integers(0, [25, 17], (9, 2))
     boxes = np.concatenate((start, start + rng.integers(1, 7, (9, 2))), 1)
     masks = [rng.random((y1 - y0, x1 - x0)) < 0.6 for x0, y0, x1, y1 in boxes]
     least = int(rng.integers(0, 9))
-    label = relabel(paste(masks, boxes, shape), len(boxes), least)
-    np.testing.assert_array_equal(label, slow_paste(masks, boxes, shape, least))
-    assert label.dtype == np.uint16
+    labels = paste_all(masks, boxes, shape, least, block)
+    np.testing.assert_array_equal(labels[:, :], slow_paste(masks, boxes, shape, least))
+    assert labels.dtype == np.uint16 and labels.count == labels[:, :].max()
+
+
+@pytest.mark.parametrize("block", [3, 10, 64])
+def test_each_box_is_new_once_and_done_once(block):
+    rng = np.random.default_rng(block)
+    start = rng.integers(0, [50, 30], (40, 2))
+    boxes = np.concatenate((start, start + rng.integers(1, 11, (40, 2))), 1)
+    waiting: set[int] = set()
+    seen = []
+    for visit in visits(boxes, (40, 60), block):
+        y0, x0, y1, x1 = visit.window
+        reach = (boxes[:, 0] < x1) & (boxes[:, 2] > x0) & (boxes[:, 1] < y1) & (boxes[:, 3] > y0)
+        assert visit.members.tolist() == np.flatnonzero(reach).tolist()
+        waiting |= set(visit.new.tolist())
+        seen += visit.new.tolist()
+        assert waiting >= set(visit.members.tolist())
+        waiting -= set(visit.done.tolist())
+    assert sorted(seen) == list(range(40)) and not waiting
 
 
 def test_nothing_to_paste_is_background():
-    label = relabel(paste([], np.zeros((0, 4), np.int64), (5, 7)), 0, 1)
-    assert label.shape == (5, 7) and label.dtype == np.uint16 and not label.any()
+    labels = paste_all([], np.zeros((0, 4), np.int64), (5, 7), 1)
+    assert labels.shape == (5, 7) and labels.dtype == np.uint16 and not labels[:, :].any()
 
 
 def test_more_than_65535_cells_need_32_bits():
     count = 2**16
     boxes = np.array([[x, y, x + 1, y + 1] for y in range(256) for x in range(256)])
     masks = [np.ones((1, 1), bool)] * count
-    label = relabel(paste(masks, boxes, (256, 256)), count, 1)
-    assert label.dtype == np.uint32 and label.max() == count
-    fewer = relabel(paste(masks[1:], boxes[1:], (256, 256)), count - 1, 1)
-    assert fewer.dtype == np.uint16 and fewer.max() == count - 1
+    labels = paste_all(masks, boxes, (256, 256), 1)
+    assert labels.dtype == np.uint32 and labels.count == labels[:, :].max() == count
+    fewer = paste_all(masks[1:], boxes[1:], (256, 256), 1)
+    assert fewer.dtype == np.uint16 and fewer.count == count - 1
+
+
+def test_a_label_image_in_a_file_is_that_in_memory(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    start = rng.integers(0, [560, 1100], (300, 2))
+    boxes = np.concatenate((start, start + rng.integers(4, 30, (300, 2))), 1)
+    image = rng.integers(0, 256, (1200, 650, 3), dtype=np.uint8)
+
+    def segmenter(crops):
+        return [crops[..., 0].astype(np.float32) / 255]
+
+    files = []
+    monkeypatch.setattr(predict_module, "_BLOCK", 256)
+    for name, limit in (("memory", 2**28), ("file", 0)):
+        monkeypatch.setattr(paste_module, "_MOST_IN_MEMORY", limit)
+        with open_canvas(image.shape[:2], tmp_path / "canvas") as canvas:
+            assert (tmp_path / "canvas").exists() == (limit == 0)
+            labels = Labels(canvas, relabel(draw(image, boxes, segmenter, METHOD, canvas), 1))
+            write_label(tmp_path / f"{name}.tiff", labels)
+        files.append(tifffile.imread(tmp_path / f"{name}.tiff"))
+    np.testing.assert_array_equal(*files)
+    assert files[0].max() > 250 and files[1].dtype == np.uint16
+    with tifffile.TiffFile(tmp_path / "file.tiff") as tiff:
+        assert tiff.is_bigtiff and tiff.pages[0].is_tiled and len(tiff.pages) == 1
+        assert tiff.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file.tiff", "memory.tiff"]
+
+
+def test_no_memory_for_a_batch_halves_it(caplog):
+    boxes = np.array([[x, 0, x + 6, 9] for x in range(0, 60, 6)])
+    image = np.random.default_rng(0).integers(0, 256, (9, 60, 3), dtype=np.uint8)
+    sizes = []
+
+    def bright(crops, most=3):
+        if len(crops) > most:
+            raise MemoryError
+        sizes.append(len(crops))
+        return [crops[..., 0].astype(np.float32) / 255]
+
+    method = dataclasses.replace(METHOD, crop_batch=8)
+    found = list(segment(image, boxes, bright, method))
+    expected = list(segment(image, boxes, lambda crops: bright(crops, 99), method))
+    for mask, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mask, other)
+    assert sizes[:5] == [2] * 5
+    assert "going on with 4 crops" in caplog.text and "with 2 crops" in caplog.text
+    with pytest.raises(MemoryError):
+        list(segment(image, boxes, lambda crops: bright(crops, 0), method))
 
 
 def test_round_boxes_stay_inside_and_hold_a_pixel():
@@ -106,8 +189,8 @@ def test_perfect_boxes_and_masks_give_the_true_label_image(batch):
 
     rounded = round_boxes(np.array(boxes, np.float32), truth.shape)
     masks = segment(image, rounded, bright, dataclasses.replace(METHOD, crop_batch=batch))
-    label = relabel(paste(masks, rounded, truth.shape), len(boxes), 1)
-    np.testing.assert_array_equal(label, truth)
+    labels = paste_all(list(masks), rounded, truth.shape, 1)
+    np.testing.assert_array_equal(labels[:, :], truth)
     assert sum(sizes) == len(boxes) and max(sizes) <= batch
 
 

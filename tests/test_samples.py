@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import tifffile
 
-from app.__main__ import main
+from app.__main__ import parse
+from app.batch import run
 from training.evaluate import score_image
 
 SAMPLES = Path("samples")
@@ -19,7 +20,7 @@ EACH_FLOOR = 0.15
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory) -> dict[str, float]:
     output = tmp_path_factory.mktemp("outputs")
-    assert main([str(SAMPLES / "images"), str(output), "--device", "cpu"]) == 0
+    assert run(parse([str(SAMPLES / "images"), str(output), "--device", "cpu"])) == 0
     found = {}
     for path in sorted((SAMPLES / "labels").iterdir()):
         truth, predicted = tifffile.imread(path), tifffile.imread(output / path.name)

@@ -129,8 +129,8 @@ def photometric(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[n
         noise = rng.normal(0.0, rng.uniform(2.0, 16.0), toned.shape[:2]).astype(np.float32)
         toned = np.clip(toned + noise[:, :, None], 0, 255)
     if rng.random() < 0.1:
-        toned = _dim_with_hot_pixels(rng, toned)
-    return np.asarray(toned, np.uint8)
+        return _dim_with_hot_pixels(rng, toned.astype(np.uint8))
+    return toned.astype(np.uint8)
 
 
 def _mix_channels(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,0 +1,243 @@
+"""A folder of images, each of which fails for itself."""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from app.journal import DONE, FAILED, STARTED, Journal, Record, read_records
+from app.machine import available_memory, peak_memory, restart_peak_memory
+from app.pixels import ImageError, size_text
+from app.predict import Predictor
+from app.read import SUFFIXES, find_images
+from app.session import DeviceError
+from app.settings import SettingsError
+from app.write import output_path, sha256
+
+# Images that need no more than this share of the free memory are tried however little there is.
+_ALWAYS_TRIED = 0.25
+
+
+class UsageError(ValueError):
+    """The command can't be carried out as it was given."""
+
+
+def run(options: argparse.Namespace, *, goes_on: bool = False) -> int:
+    """Segment the images that the command line names; returns the exit status.
+
+    Args:
+        options: as ``app.__main__.parse`` gives them.
+        goes_on: an earlier process of this very run has crashed; what it settled stays so.
+    """
+    try:
+        targets = plan_outputs(list_images(options.input), options.output)
+        predictor = Predictor(options.weights, options.device, options.threads)
+        most_bytes = image_memory(options.max_memory, predictor.settings.working_memory)
+    except (UsageError, SettingsError, DeviceError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    way = {"settings": dataclasses.asdict(predictor.settings), "stack": options.stack}
+    way_hash = hashlib.sha256(json.dumps(way, sort_keys=True).encode()).hexdigest()
+    settled = find_settled(targets, way_hash, resume=options.resume, goes_on=goes_on)
+    try:
+        journal = Journal(options.output, settled.values())
+    except OSError as error:
+        print(f"error: {options.output}: can't be written to ({error.strerror})", file=sys.stderr)
+        return 2
+    where = f"{predictor.provider}, {options.threads} CPU threads"
+    kept = f" ({len(settled)} are settled already)" if settled else ""
+    print(f"segmenting {len(targets)} images on {where}{kept}", file=sys.stderr)
+    try:
+        for source, target in (bar := tqdm(targets.items(), unit="image", disable=None)):
+            bar.set_postfix_str(source.name)
+            if source.name not in settled:
+                journal.append({"image": source.name, "status": STARTED})
+                record = segment_one(predictor, source, target, options.stack, most_bytes)
+                journal.append({**record, "way": way_hash})
+                for line in messages(record):
+                    bar.write(line, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted; what is done is kept, --resume goes on from it", file=sys.stderr)
+        return 130
+    finally:
+        try:
+            journal.close({**way, "provider": predictor.provider, "threads": options.threads})
+        except OSError as error:
+            print(f"error: run.json can't be written ({error.strerror})", file=sys.stderr)
+    failed = sum(record["status"] == FAILED for record in journal.records.values())
+    if failed:
+        print(f"{failed} of {len(targets)} images failed, named above", file=sys.stderr)
+    return int(failed > 0)
+
+
+def list_images(source: Path) -> list[Path]:
+    """The images of a folder, or the one file.
+
+    Raises:
+        UsageError: the path is missing, or no image is in the folder.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise UsageError(f"{source}: no such file or folder; give an image or a folder of images")
+    try:
+        images = find_images(source)
+    except OSError as error:
+        raise UsageError(f"{source}: can't be read ({error.strerror})") from error
+    if not images:
+        raise UsageError(f"{source}: no image in this folder; wanted {', '.join(SUFFIXES)}")
+    return images
+
+
+def plan_outputs(images: list[Path], folder: Path) -> dict[Path, Path]:
+    """The output file of each image.
+
+    Raises:
+        UsageError: the folder can't be written to, two images would share an output file, or an
+            image would be overwritten.
+    """
+    inputs = {image.resolve() for image in images}
+    sources = defaultdict(list)
+    for image in images:
+        sources[output_path(image, folder)].append(image)
+    for target, claimants in sources.items():
+        if len(claimants) > 1:
+            names = " and ".join(image.name for image in claimants)
+            raise UsageError(f"{names} would both be written to {target}; rename all but one")
+        if target.resolve() in inputs:
+            raise UsageError(f"{target} is one of the images; give another folder for the output")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: can't be made ({error.strerror})") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder}: user {os.getuid()} may not write to this folder")
+    return {claimants[0]: target for target, claimants in sources.items()}
+
+
+def image_memory(limit: int | None, working_memory: int) -> int:
+    """Bytes that an image itself may take.
+
+    Args:
+        limit: bytes for the whole process, as the user gave it; None for all that is free.
+        working_memory: bytes that prediction takes beside the image.
+
+    Raises:
+        UsageError: the user's limit is too low for any image.
+    """
+    if limit is None:
+        free = available_memory()
+        return max(free - working_memory, int(_ALWAYS_TRIED * free))
+    if limit <= working_memory:
+        raise UsageError(
+            f"--max-memory {size_text(limit)}: {size_text(working_memory)} are needed for any "
+            "image, and its own size on top where it is no tiled TIFF; give more"
+        )
+    return limit - working_memory
+
+
+def find_settled(
+    targets: dict[Path, Path], way_hash: str, *, resume: bool, goes_on: bool
+) -> dict[str, Record]:
+    """Records of the images that need not be looked at, by name.
+
+    Args:
+        targets: images and their outputs, at least one.
+        way_hash: of everything that an output depends on beside the image.
+        resume: keep outputs of earlier runs that were made the same way and are still valid.
+        goes_on: keep all that this run has settled.
+    """
+    folder = next(iter(targets.values())).parent
+    records = read_records(folder) if resume or goes_on else {}
+    if goes_on:
+        return {name: record for name, record in records.items() if record["status"] != STARTED}
+    return {
+        source.name: records[source.name]
+        for source, target in targets.items()
+        if is_valid(records.get(source.name, {}), source, target, way_hash)
+    }
+
+
+def is_valid(record: Record, source: Path, target: Path, way_hash: str) -> bool:
+    """Whether an output is there, unchanged since it was made in the same way of the same file."""
+    try:
+        return (
+            record.get("status") == DONE
+            and record.get("way") == way_hash
+            and record.get("file") == identity(source)
+            and record.get("label_sha256") == sha256(target)
+        )
+    except OSError:
+        return False
+
+
+def identity(path: Path) -> list[int]:
+    """Size in bytes and time of the last change in nanoseconds of a file."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def segment_one(
+    predictor: Predictor, source: Path, target: Path, stack: str, most_bytes: int
+) -> Record:
+    """Segment one image, whatever is wrong with it; returns its record."""
+    restart_peak_memory()
+    record: Record = {"image": source.name, "status": FAILED}
+    with warnings_collected() as warnings:
+        try:
+            outcome = predictor.predict_file(source, target, stack, most_bytes)
+            record |= dataclasses.asdict(outcome)
+            record |= {"file": identity(source), "label": target.name}
+            record |= {"label_sha256": sha256(target), "status": DONE}
+        except ImageError as error:
+            record["error"] = str(error)
+        except MemoryError:
+            record["error"] = (
+                f"{source}: ran out of memory, {size_text(peak_memory())} in use; free some, or "
+                "save the image as a tiled TIFF, which is read in parts"
+            )
+        except OSError as error:
+            reason = error.strerror or error
+            record["error"] = f"{source}: {target} can't be written ({reason}); free some space"
+        # One image, whatever is wrong with it, must not cost the others.
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            record["error"] = f"{source}: {problem}; please report this image"
+    return {**record, "peak_memory": peak_memory(), "warnings": warnings}
+
+
+def messages(record: Record) -> Iterator[str]:
+    """What to tell the user of an image."""
+    for text in record["warnings"]:
+        yield f"warning: {record['image']}: {text}"
+    if record["status"] == FAILED:
+        yield f"error: {record['error']}"
+
+
+@contextmanager
+def warnings_collected() -> Iterator[list[str]]:
+    """What the stages, and the TIFF library, log as warnings, as texts."""
+    texts: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, entry: logging.LogRecord) -> None:
+            texts.append(entry.getMessage())
+
+    collector = Collector(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("app", "tifffile")]
+    for logger in loggers:
+        logger.addHandler(collector)
+    try:
+        yield texts
+    finally:
+        for logger in loggers:
+            logger.removeHandler(collector)

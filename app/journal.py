@@ -1,0 +1,83 @@
+"""What has become of each image: line by line while a run goes on, in run.json when it has ended.
+
+A line is written before an image is begun and another when it has ended, so that whatever ends
+the process, it is known which images are settled and which one it was.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+RUN_FILE = "run.json"
+JOURNAL_FILE = "run.jsonl"
+STARTED, DONE, FAILED = "started", "done", "failed"
+Record = dict[str, Any]
+
+
+class Journal:
+    """The records of a run, in its output folder.
+
+    Args:
+        folder: where the label images go.
+        records: those of images that are settled already.
+    """
+
+    def __init__(self, folder: Path, records: Iterable[Record]) -> None:
+        self.folder = folder
+        self.records = {record["image"]: record for record in records}
+        lines = "".join(json.dumps(record) + "\n" for record in self.records.values())
+        _replace(folder / JOURNAL_FILE, lines)
+        (folder / RUN_FILE).unlink(missing_ok=True)
+
+    def append(self, record: Record) -> None:
+        """Add what is known of an image; a full disk costs the line, not the run."""
+        self.records[record["image"]] = record
+        with contextlib.suppress(OSError):
+            append_line(self.folder, record)
+
+    def close(self, header: Record) -> None:
+        """Turn the journal into ``run.json``.
+
+        Args:
+            header: what is to be known of the run as a whole.
+
+        Raises:
+            OSError: it can't be written; the journal stays.
+        """
+        records = [self.records[name] for name in sorted(self.records)]
+        records = [record for record in records if record["status"] != STARTED]
+        counts = {status: sum(r["status"] == status for r in records) for status in (DONE, FAILED)}
+        text = json.dumps({**header, **counts, "images": records}, indent=1)
+        _replace(self.folder / RUN_FILE, text + "\n")
+        (self.folder / JOURNAL_FILE).unlink(missing_ok=True)
+
+
+def append_line(folder: Path, record: Record) -> None:
+    """Add a record to the journal."""
+    with (folder / JOURNAL_FILE).open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def read_records(folder: Path) -> dict[str, Record]:
+    """The last record of each image, by its name: from run.json, then from the journal."""
+    lines = []
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        lines += json.loads((folder / RUN_FILE).read_text())["images"]
+    with contextlib.suppress(OSError, ValueError):
+        for line in (folder / JOURNAL_FILE).read_text().splitlines():
+            # A killed process or a full disk may have left half a line.
+            with contextlib.suppress(ValueError):
+                lines.append(json.loads(line))
+    return {r["image"]: r for r in lines if isinstance(r, dict) and {"image", "status"} <= r.keys()}
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file that is either whole or what it was."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text)
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)

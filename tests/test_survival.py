@@ -1,0 +1,259 @@
+"""What a run leaves behind when something ends it, and how the next one goes on."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from app import batch
+from app.__main__ import parse
+from app.journal import JOURNAL_FILE, RUN_FILE, read_records
+from app.machine import available_memory
+from app.read import open_image
+from tests.make_toy_graphs import METHOD
+
+TOY = Path("tests/toy_weights")
+NAMES = ("a.png", "b.png", "c.png")
+
+# The command line, with a predictor to which something happens at b.png.
+SCRIPT = """
+import os, signal, sys, time
+from app import __main__ as command, batch
+real = batch.Predictor.predict_file
+def struck(self, source, target, *rest):
+    if source.name == "b.png":
+        {event}
+    return real(self, source, target, *rest)
+batch.Predictor.predict_file = struck
+sys.exit(command.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    for n, name in enumerate(NAMES):
+        cv2.imwrite(str(tmp_path / "in" / name), np.full((48, 56), 100 + n, np.uint8))
+    return tmp_path
+
+
+def arguments(folder: Path, *more) -> list[str]:
+    given = (folder / "in", folder / "out", "--weights", TOY, "--device", "cpu", *more)
+    return [str(a) for a in given]
+
+
+def run(folder: Path, *more) -> int:
+    return batch.run(parse(arguments(folder, *more)))
+
+
+def start(folder: Path, event: str = "pass", *more) -> subprocess.Popen[str]:
+    script = [sys.executable, "-c", SCRIPT.format(event=event), *arguments(folder, *more)]
+    return subprocess.Popen(script, stderr=subprocess.PIPE, text=True)
+
+
+def report(folder: Path):
+    run_json = json.loads((folder / "out" / RUN_FILE).read_text())
+    return run_json, {record["image"]: record for record in run_json["images"]}
+
+
+def labels(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in (folder / "out").glob("*_label.tiff")}
+
+
+def test_the_report_says_it_all(folder):
+    (folder / "in" / "d.png").write_text("no image")
+    planes = np.zeros((3, 30, 40), np.uint16)
+    tifffile.imwrite(folder / "in" / "e.tif", planes, photometric="minisblack")
+    assert run(folder) == 1
+    whole, images = report(folder)
+    assert (whole["done"], whole["failed"]) == (4, 1)
+    assert whole["provider"] == "CPUExecutionProvider" and whole["stack"] == "refuse"
+    settings = json.loads((TOY / "settings.json").read_text())
+    assert whole["settings"] == settings and len(settings["detector"]["sha256"]) == 64
+    a = images["a.png"]
+    assert (a["height"], a["width"], a["channels"], a["dtype"]) == (48, 56, 1, "uint8")
+    assert a["instances"] == tifffile.imread(folder / "out" / "a_label.tiff").max()
+    assert a["seconds"].keys() == {"read", "normalise", "detect", "segment", "write"}
+    assert 10e6 < a["peak_memory"] < 4e9 and a["warnings"] == []
+    assert images["d.png"]["status"] == "failed" and "d.png" in images["d.png"]["error"]
+    assert images["e.tif"]["channels"] == 3
+    assert "not named" in images["e.tif"]["warnings"][0]
+    assert not (folder / "out" / JOURNAL_FILE).exists()
+
+
+def test_resume_does_only_what_is_missing_changed_or_broken(folder, capsys):
+    assert run(folder) == 0
+    before = labels(folder)
+    made = {p.name: p.stat().st_mtime_ns for p in (folder / "out").glob("*_label.tiff")}
+    assert run(folder, "--resume") == 0
+    assert "3 are settled already" in capsys.readouterr().err
+    assert report(folder)[0]["done"] == 3
+    (folder / "out" / "a_label.tiff").write_bytes(before["a_label.tiff"][:-7])  # broken
+    (folder / "out" / "b_label.tiff").unlink()
+    assert run(folder, "--resume") == 0
+    assert "1 are settled already" in capsys.readouterr().err
+    assert labels(folder) == before
+    assert (folder / "out" / "c_label.tiff").stat().st_mtime_ns == made["c_label.tiff"]
+    cv2.imwrite(str(folder / "in" / "c.png"), np.zeros((9, 9), np.uint8))  # another image
+    assert run(folder, "--resume") == 0
+    assert tifffile.imread(folder / "out" / "c_label.tiff").shape == (9, 9)
+
+
+def test_resume_with_other_options_starts_over(folder, capsys):
+    assert run(folder) == 0
+    assert run(folder, "--resume", "--stack", "max") == 0
+    assert "settled" not in capsys.readouterr().err
+
+
+def test_without_resume_all_is_done_again(folder, capsys):
+    assert run(folder) == run(folder) == 0
+    assert "settled" not in capsys.readouterr().err
+
+
+def test_resume_tries_what_failed_again(folder):
+    (folder / "in" / "b.png").write_text("copied badly")
+    assert run(folder) == 1
+    cv2.imwrite(str(folder / "in" / "b.png"), np.full((48, 56), 101, np.uint8))
+    assert run(folder, "--resume") == 0
+    assert report(folder)[0]["done"] == 3
+
+
+@pytest.mark.parametrize("crash", ["SIGSEGV", "SIGABRT", "SIGKILL"])
+def test_a_crash_of_the_process_costs_one_image(crash, folder):
+    process = start(folder, f"os.kill(os.getpid(), signal.{crash})")
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert sorted(labels(folder)) == ["a_label.tiff", "c_label.tiff"]
+    assert f"error: b.png: ended the process ({crash}" in errors
+    whole, images = report(folder)
+    assert (whole["done"], whole["failed"]) == (2, 1)
+    assert crash in images["b.png"]["error"]
+
+
+def test_a_crash_before_any_image_is_not_repeated(folder):
+    script = SCRIPT.replace("real =", "batch.list_images = lambda _: os.abort()\nreal =")
+    done = subprocess.run(
+        [sys.executable, "-c", script.format(event="pass"), *arguments(folder)],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "ended by SIGABRT before any image" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_parent_ends_the_run_cleanly(number, folder):
+    process = start(folder, "time.sleep(60)")
+    wait_for(lambda: len(labels(folder)) == 1 and "b.png" in read_records(folder / "out"))
+    began = time.monotonic()
+    process.send_signal(number)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and time.monotonic() - began < 2
+    assert "interrupted" in errors and list(labels(folder)) == ["a_label.tiff"]
+    assert list(report(folder)[1]) == ["a.png"]
+
+
+def test_a_killed_run_leaves_no_child_and_can_be_resumed(folder):
+    process = start(folder, "print(os.getpid(), file=sys.stderr, flush=True); time.sleep(60)")
+    assert process.stderr is not None
+    child = int(next(line for line in process.stderr if line.strip().isdigit()))
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not is_running(child))
+    assert (folder / "out" / JOURNAL_FILE).exists()
+    assert run(folder, "--resume") == 0
+    assert sorted(p.name for p in (folder / "out").iterdir()) == [
+        "a_label.tiff",
+        "b_label.tiff",
+        "c_label.tiff",
+        RUN_FILE,
+    ]
+
+
+def test_a_full_disk_costs_an_image_and_no_other(folder, capsys, monkeypatch):
+    real = tifffile.imwrite
+
+    def full(path, *rest, **more):
+        if "b_label" in path.name:
+            Path(path).write_bytes(b"half of it")
+            raise OSError(28, "No space left on device")
+        real(path, *rest, **more)
+
+    monkeypatch.setattr(tifffile, "imwrite", full)
+    assert run(folder) == 1
+    assert "b_label.tiff can't be written (No space left" in capsys.readouterr().err
+    assert sorted(labels(folder)) == ["a_label.tiff", "c_label.tiff"]
+    assert not list((folder / "out").glob(".*"))
+
+
+def test_memory_is_kept_to_or_refused_with_the_figure(folder, capsys):
+    working = METHOD.working_memory
+    assert run(folder, "--max-memory", working / 1e9 / 2) == 2
+    assert "--max-memory 100 MB: 200 MB are needed" in capsys.readouterr().err
+    cv2.imwrite(str(folder / "in" / "large.png"), np.full((1500, 2000, 3), 9, np.uint8))
+    tifffile.imwrite(
+        folder / "in" / "large2.tif", np.full((1500, 2000, 3), 9, np.uint8), photometric="rgb"
+    )
+    assert run(folder, "--max-memory", (working + 8e6) / 1e9) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert len(errors) == 1
+    assert "large.png: would take 9 MB" in errors[0] and "8 MB are left" in errors[0]
+
+
+def test_running_out_of_memory_costs_one_image(folder, capsys, monkeypatch):
+    real = batch.Predictor.predict_file
+
+    def short(self, source, *rest):
+        if source.name == "b.png":
+            raise MemoryError
+        return real(self, source, *rest)
+
+    monkeypatch.setattr(batch.Predictor, "predict_file", short)
+    assert run(folder) == 1
+    assert "b.png: ran out of memory" in capsys.readouterr().err
+    assert len(labels(folder)) == 2
+
+
+def test_available_memory_respects_the_containers_limit(tmp_path):
+    table = tmp_path / "meminfo"
+    table.write_text("MemTotal:       9 kB\nMemAvailable:    4000 kB\n")
+    assert available_memory(tmp_path, table) == 4000 * 1024
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert available_memory(tmp_path, table) == 4000 * 1024
+    (tmp_path / "memory.max").write_text("51000\n")
+    assert available_memory(tmp_path, table) == 50000
+    assert available_memory(tmp_path / "none", tmp_path / "none") > 2**60
+
+
+@pytest.mark.parametrize(("way", "expected"), [("max", [1, 2, 3, 4]), ("1", [0, 2, 0, 4])])
+def test_a_stack_is_projected_or_a_plane_is_picked(way, expected, tmp_path):
+    planes = np.array([[[1, 0, 3, 0]], [[0, 2, 0, 4]]], np.uint8)
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, planes, imagej=True, metadata={"axes": "ZYX"})
+    with open_image(path, way) as image:
+        assert image[:, :][0, :, 0].tolist() == expected
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "nothing happened in a minute"
+        time.sleep(0.02)
+
+
+def is_running(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
