@@ -42,9 +42,10 @@ def detect(
     margin = method.seam_margin
     cut = touched_edges(boxes, places[owner], (height, width), margin)
     parts = np.flatnonzero(cut)
-    parts = parts[~sees_whole(boxes[parts], owner[parts], places, (height, width), margin)]
+    parts = parts[~sees_whole(boxes[parts], places, (height, width), margin)]
     parts = parts[~slivers(boxes[parts], places[owner[parts]], (height, width), margin)]
-    parts = parts[~inside_whole(boxes[parts], owner[parts], boxes[~cut], owner[~cut], margin)]
+    whole = boxes[~cut], owner[~cut]
+    parts = parts[~inside_whole(boxes[parts], owner[parts], *whole, places, margin)]
     joined, joined_scores = join_parts(
         boxes[parts], scores[parts], owner[parts], places, method.nms_iou
     )

@@ -1,13 +1,17 @@
 """Boxes of all windows to one box a cell, in full-image coordinates."""
 
+import itertools
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 # A coarser grid is slower but never wrong; a finer one would need larger keys than there are.
 _LEAST_CELL = 1 / 64
-Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+_PORTION = 2**17  # pairs that are looked at together; they fit into the processor's cache
+Pairs = tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]
 
 
 def nms(
@@ -27,13 +31,16 @@ def nms(
     """
     order = np.argsort(-scores, kind="stable")
     better, worse = overlapping_pairs(boxes_xyxy[order], iou)
-    # Sorted by the better box: when a pair's turn comes, its better box's fate is settled.
-    turn = np.argsort(better, kind="stable")
-    stays = [True] * len(order)
-    for i, j in zip(better[turn].tolist(), worse[turn].tolist(), strict=True):
-        if stays[i]:
-            stays[j] = False
-    return np.asarray(order[np.array(stays, bool)])
+    stays = np.ones(len(order), bool)
+    while better.size:
+        # Whoever has no better rival left stays, and all its own rivals go. There always is one:
+        # the best of all that are left.
+        has_better = np.zeros(len(order), bool)
+        has_better[worse] = True
+        stays[worse[~has_better[better]]] = False
+        left = stays[better] & stays[worse]
+        better, worse = better[left], worse[left]
+    return np.asarray(order[stays])
 
 
 def overlapping_pairs(boxes_xyxy: NDArray[np.float32], iou: float) -> Pairs:
@@ -48,60 +55,74 @@ def overlapping_pairs(boxes_xyxy: NDArray[np.float32], iou: float) -> Pairs:
         iou: in (0, 1].
 
     Returns:
-        Two (P,) int64 arrays of indices, the first of a pair always the smaller.
+        Two (P,) int32 arrays of indices, the first of a pair always the smaller.
     """
-    boxes = boxes_xyxy.astype(np.float64)
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    sides = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(1), 1.0)
-    levels = np.ceil(np.log2(sides)).astype(np.int64)
+    sides = np.maximum((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).max(1), 1.0)
+    levels = np.ceil(np.log2(sides)).astype(np.int8)
     members = {int(level): np.flatnonzero(levels == level) for level in np.unique(levels)}
     # Along either axis the overlap in one dimension is at least that in two; of two lengths it
     # is above iou only if neither is longer than the other by 1 / iou, and if their middles are
     # apart by less than (1 - iou) / (1 + iou) of the longer.
     reach = math.ceil(math.log2(1 / iou))
-    found = [
-        _pairs_on_grid(centres, a, members[level + up], 2.0 ** (level + up) * (1 - iou) / (1 + iou))
-        for level, a in members.items()
-        for up in range(reach + 1)
-        if level + up in members
-    ]
-    first = np.concatenate([pair[0] for pair in found] or [np.empty(0, np.int64)])
-    second = np.concatenate([pair[1] for pair in found] or [np.empty(0, np.int64)])
-    enough = paired_iou(boxes[first], boxes[second]) > iou
-    first, second = first[enough], second[enough]
-    return np.minimum(first, second), np.maximum(first, second)
+    firsts, seconds = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
+    for level, up in itertools.product(members, range(reach + 1)):
+        if level + up not in members:
+            continue
+        cell = 2.0 ** (level + up) * (1 - iou) / (1 + iou)
+        for first, second in _neighbours(boxes_xyxy, members[level], members[level + up], cell):
+            enough = paired_iou(boxes_xyxy[first], boxes_xyxy[second]) > iou
+            firsts.append(np.minimum(first, second)[enough].astype(np.int32))
+            seconds.append(np.maximum(first, second)[enough].astype(np.int32))
+    return np.concatenate(firsts), np.concatenate(seconds)
 
 
-def paired_iou(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+def paired_iou(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
     """Intersection over union of boxes (N, 4) xyxy, pair by pair; 0 where both are empty."""
-    low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
-    overlap = np.clip(high - low, 0, None).prod(1)
-    union = sum((box[:, 2:] - box[:, :2]).prod(1) for box in (first, second)) - overlap
+    first, second = first.astype(np.float64), second.astype(np.float64)
+    wide = np.minimum(first[:, 2], second[:, 2]) - np.maximum(first[:, 0], second[:, 0])
+    high = np.minimum(first[:, 3], second[:, 3]) - np.maximum(first[:, 1], second[:, 1])
+    overlap = np.clip(wide, 0, None) * np.clip(high, 0, None)
+    areas = ((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]) for box in (first, second))
+    union = sum(areas) - overlap
     return np.asarray(np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0))
 
 
-def _pairs_on_grid(
-    centres: NDArray[np.float64], a: NDArray[np.int64], b: NDArray[np.int64], cell: float
-) -> Pairs:
+def _neighbours(
+    boxes: NDArray[np.float32], a: NDArray[np.int64], b: NDArray[np.int64], cell: float
+) -> Iterator[Pairs]:
     """Pairs of one index of ``a`` and one of ``b`` whose centres lie within about one cell.
 
-    ``a`` and ``b`` are the same, and then each pair comes once, or have nothing in common.
+    ``a`` and ``b`` are the same, and then each pair comes once, or have nothing in common. The
+    pairs come in portions, so that the memory they take does not grow with their number.
     """
     same = a is b
     cell = max(cell, _LEAST_CELL)
-    columns, rows = np.floor(centres / cell).astype(np.int64).T
-    width = int(np.ptp(columns)) + 3  # a margin on each side keeps neighbours from wrapping round
-    key = (rows - rows.min()) * width + columns - columns.min() + 1
-    b = b[np.argsort(key[b], kind="stable")]
-    found = []
-    for step in (y * width + x for y in (-1, 0, 1) for x in (-1, 0, 1)):
-        start, stop = (np.searchsorted(key[b], key[a] + step, side) for side in ("left", "right"))
-        counts = stop - start
-        first = np.repeat(a, counts)
-        # 0, 1, ... within each box's run of candidates.
-        nth = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
-        found.append((first, b[np.repeat(start, counts) + nth]))
-    first = np.concatenate([pair[0] for pair in found])
-    second = np.concatenate([pair[1] for pair in found])
-    once = first < second if same else first != second
-    return first[once], second[once]
+    left, top, right = boxes[:, 0].min(), boxes[:, 1].min(), boxes[:, 2].max()
+    width = int((right - left) / cell) + 4  # margins keep neighbours from wrapping round
+
+    def by_key(members: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The boxes in the order of the cells, numbered row by row, that their centres are in."""
+        chosen = boxes[members].astype(np.float64)
+        columns = np.floor(((chosen[:, 0] + chosen[:, 2]) / 2 - left) / cell).astype(np.int64)
+        rows = np.floor(((chosen[:, 1] + chosen[:, 3]) / 2 - top) / cell).astype(np.int64)
+        key = rows * width + columns + 1
+        order = np.argsort(key, kind="stable")
+        return members[order], key[order]
+
+    a, a_keys = by_key(a)
+    b, b_keys = (a, a_keys) if same else by_key(b)
+    # In a row three cells have keys in sequence. Of pairs among the same boxes, those of a box
+    # with an earlier one are left out.
+    for row in (0, 1) if same else (-1, 0, 1):
+        start = np.searchsorted(b_keys, a_keys + (row * width - 1), "left")
+        if same and row == 0:
+            start = np.arange(1, len(a) + 1)
+        counts = np.searchsorted(b_keys, a_keys + (row * width + 1), "right") - start
+        portions = np.cumsum(counts) // _PORTION
+        edges = [0, *(np.flatnonzero(np.diff(portions)) + 1).tolist(), len(a)]
+        for low, high in itertools.pairwise(edges):
+            count = counts[low:high]
+            first = np.repeat(a[low:high], count)
+            # 0, 1, ... within each box's run of candidates.
+            nth = np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
+            yield first, b[np.repeat(start[low:high], count) + nth]

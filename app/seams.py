@@ -5,6 +5,8 @@ then the cut box goes. A cell larger than the overlap may be whole in no window:
 are joined. No detector is exact, so two windows' views of a cell may differ by the margin.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,31 +72,31 @@ def slivers(
 
 def sees_whole(
     boxes_xyxy: NDArray[np.float32],
-    owner: NDArray[np.int64],
     places: NDArray[np.int64],
     shape: tuple[int, int],
     margin: float,
 ) -> NDArray[np.bool_]:
-    """Whether some other window holds the place of each box, well away from its own inner edges.
+    """Whether some window holds the place of each box, well away from its own inner edges.
 
     Well away is twice the margin: else, where their views differ, each of two windows could
     leave a cell to the other.
 
     Args:
         boxes_xyxy: (N, 4) float32, pixels of the image.
-        owner: (N,) index of each box's window.
-        places: (M, 4) all windows.
+        places: (M, 4) all windows, in rows and columns.
         shape: (H, W) of the image.
         margin: as in ``touched_edges``.
 
     Returns:
         (N,) bool.
     """
-    seen = np.zeros(len(boxes_xyxy), bool)
-    for index, place in enumerate(places):
-        inside = (boxes_xyxy[:, :2] >= place[:2]).all(1) & (boxes_xyxy[:, 2:] <= place[2:]).all(1)
-        here = np.broadcast_to(place, boxes_xyxy.shape)
-        seen |= inside & ~touched_edges(boxes_xyxy, here, shape, 2 * margin) & (owner != index)
+    seen = np.ones(len(boxes_xyxy), bool)
+    for axis, length in enumerate(shape[::-1]):
+        start, stop = np.unique(places[:, axis]), np.unique(places[:, axis + 2])
+        low = np.where(start > 0, start + 2 * margin, -np.inf)
+        high = np.where(stop < length, stop - 2 * margin, np.inf)
+        within = (boxes_xyxy[:, [axis]] > low) & (boxes_xyxy[:, [axis + 2]] < high)
+        seen &= within.any(1)
     return seen
 
 
@@ -103,6 +105,7 @@ def inside_whole(
     owner: NDArray[np.int64],
     whole_xyxy: NDArray[np.float32],
     whole_owner: NDArray[np.int64],
+    places: NDArray[np.int64],
     margin: float,
 ) -> NDArray[np.bool_]:
     """Whether each cut box is a part of a cell that another window has found whole.
@@ -110,21 +113,32 @@ def inside_whole(
     Args:
         boxes_xyxy: (N, 4) float32 cut boxes, pixels of the image.
         owner: (N,) index of each box's window.
-        whole_xyxy: (M, 4) float32 boxes that no window edge cuts.
-        whole_owner: (M,) index of each one's window.
+        whole_xyxy: (M, 4) float32 boxes that no window edge cuts, window by window.
+        whole_owner: (M,) index of each one's window, ascending.
+        places: (K, 4) all windows.
         margin: whole boxes may be this much too small, pixels.
 
     Returns:
         (N,) bool.
     """
     inside = np.zeros(len(boxes_xyxy), bool)
-    for i, box in enumerate(boxes_xyxy):
-        low = np.maximum(whole_xyxy[:, :2] - margin, box[:2])
-        high = np.minimum(whole_xyxy[:, 2:] + margin, box[2:])
-        overlap = np.clip(high - low, 0, None).prod(1)
-        enough = overlap > _INSIDE_SHARE * (box[2:] - box[:2]).prod()
-        inside[i] = (enough & (whole_owner != owner[i])).any()
+    by_window = np.split(whole_xyxy, np.searchsorted(whole_owner, np.arange(1, len(places))))
+    for window in np.unique(owner):
+        others = np.flatnonzero(_overlap(places[window], places))
+        around = np.concatenate([by_window[n] for n in others if n != window])
+        around = around + np.array([-margin, -margin, margin, margin])
+        for i in np.flatnonzero(owner == window):
+            box = boxes_xyxy[i]
+            part = _INSIDE_SHARE * (box[2:] - box[:2]).prod()
+            inside[i] = (_overlap(box, around) > part).any()
     return inside
+
+
+def _overlap(box: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+    """Area that a box (4,) has in common with each of others (N, 4)."""
+    wide = np.minimum(box[2], others[:, 2]) - np.maximum(box[0], others[:, 0])
+    high = np.minimum(box[3], others[:, 3]) - np.maximum(box[1], others[:, 1])
+    return np.asarray(np.clip(wide, 0, None) * np.clip(high, 0, None))
 
 
 def join_parts(
