@@ -200,13 +200,14 @@ def segment_one(
             record |= {"label_sha256": sha256(target), "status": DONE}
         except ImageError as error:
             record["error"] = str(error)
-        except MemoryError:
+        except MemoryError as error:
+            reason = str(error) or f"{size_text(peak_memory())} in use"
             record["error"] = (
-                f"{source}: ran out of memory, {size_text(peak_memory())} in use; free some, or "
-                "save the image as a tiled TIFF, which is read in parts"
+                f"{source}: not enough memory ({reason}); give more (--max-memory), save the "
+                "image as a tiled TIFF, which is read in parts, or cut it into several"
             )
         except OSError as error:
-            reason = error.strerror or error
+            reason = error.strerror or str(error)
             record["error"] = f"{source}: {target} can't be written ({reason}); free some space"
         # One image, whatever is wrong with it, must not cost the others.
         except Exception as error:

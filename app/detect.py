@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.nms import nms
-from app.pixels import Pixels
-from app.seams import inside_whole, join_parts, sees_whole, slivers, touched_edges
+from app.pixels import Pixels, size_text
+from app.seams import mend_seams
 from app.session import Run
 from app.settings import Method
 from app.tile import enlarge, pad, scale_factor, windows
@@ -15,8 +15,12 @@ from app.tile import enlarge, pad, scale_factor, windows
 logger = logging.getLogger(__name__)
 
 
+# Memory that suppression takes for each box of the detector: python -m benchmarks.memory.
+BOX_BYTES = 300
+
+
 def detect(
-    image: Pixels, run: Run, method: Method
+    image: Pixels, run: Run, method: Method, most_bytes: int | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Find every cell.
 
@@ -25,38 +29,46 @@ def detect(
         run: the detector: (1, H', W', 3) uint8 to boxes (1, A, 4) float32 xyxy in pixels of its
             input and scores (1, A) float32 in [0, 1].
         method: window, stride, thresholds.
+        most_bytes: memory that the boxes may take; None for no limit.
 
     Returns:
         (N, 4) float32 xyxy boxes in pixels of the image, inside it, best first; (N,) scores.
+
+    Raises:
+        MemoryError: there are so many boxes that they would take more.
     """
     factor = scale_factor(image.shape, method)
     # What is enlarged fits into one window; anything larger is read window by window.
     enlarged = image if factor == 1.0 else enlarge(image[:, :], factor)
     height, width = enlarged.shape[:2]
     places = windows((height, width), method)
-    found = [_detect_window(enlarged, place, run, method) for place in places]
-    boxes = np.concatenate([b for b, _ in found])
-    scores = np.concatenate([s for _, s in found])
-    owner = np.repeat(np.arange(len(places)), [len(s) for _, s in found])
-
-    margin = method.seam_margin
-    cut = touched_edges(boxes, places[owner], (height, width), margin)
-    parts = np.flatnonzero(cut)
-    parts = parts[~sees_whole(boxes[parts], places, (height, width), margin)]
-    parts = parts[~slivers(boxes[parts], places[owner[parts]], (height, width), margin)]
-    whole = boxes[~cut], owner[~cut]
-    parts = parts[~inside_whole(boxes[parts], owner[parts], *whole, places, margin)]
-    joined, joined_scores = join_parts(
-        boxes[parts], scores[parts], owner[parts], places, method.nms_iou
-    )
-    boxes = np.concatenate((boxes[~cut], joined))
-    scores = np.concatenate((scores[~cut], joined_scores))
+    boxes, scores, owner = _detect_windows(enlarged, places, run, method, most_bytes)
+    boxes, scores = mend_seams(boxes, scores, owner, places, (height, width), method)
     best = nms(boxes, scores, method.nms_iou)
     if len(places) > 1:
         _warn_of_large(boxes[best], method)
 
     ratio = np.array([width / image.shape[1], height / image.shape[0]] * 2)
     return (boxes[best] / ratio).astype(np.float32), scores[best]
+
+
+def _detect_windows(
+    image: Pixels, places: NDArray[np.int64], run: Run, method: Method, most_bytes: int | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """Boxes and scores of all windows, and the index of the window of each."""
+    found: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+    count = 0
+    for place in places:
+        found.append(_detect_window(image, place, run, method))
+        count += len(found[-1][1])
+        if most_bytes is not None and count * BOX_BYTES > most_bytes:
+            raise MemoryError(
+                f"{count} boxes in {len(found)} of {len(places)} windows need "
+                f"{size_text(count * BOX_BYTES)}, but {size_text(most_bytes)} are left for them"
+            )
+    boxes, scores = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    owner = np.repeat(np.arange(len(places)), [len(s) for _, s in found])
+    return boxes, scores, owner
 
 
 def _warn_of_large(boxes: NDArray[np.float32], method: Method) -> None:

@@ -12,7 +12,7 @@ from app.detect import detect
 from app.normalise import Normalised
 from app.paste import Canvas, Labels, open_canvas, paste, relabel, visits
 from app.pixels import Pixels
-from app.read import open_image
+from app.read import open_image, resident_bytes
 from app.segment import round_boxes, segment
 from app.session import Device, Run, open_session, provider, runner
 from app.settings import Method, load_settings
@@ -65,7 +65,7 @@ class Predictor:
             source: the image.
             target: the label image; its folder also takes scratch files of large images.
             stack: see ``open_image``.
-            most_bytes: see ``open_image``.
+            most_bytes: memory for the image and the detector's boxes; None for no limit.
 
         Raises:
             ImageError: the image can't be read.
@@ -76,7 +76,9 @@ class Predictor:
         with watch("read"):
             opened = open_image(source, stack, most_bytes)
         with opened as image, open_canvas(image.shape[:2], scratch_path(target, "canvas")) as blank:
-            labels = predict(image, self.detector, self.segmenter, self.settings, blank, watch)
+            graphs = self.detector, self.segmenter, self.settings
+            left = None if most_bytes is None else max(0, most_bytes - resident_bytes(image))
+            labels = predict(image, *graphs, blank, watch, left)
             with watch("write"):
                 write_label(target, labels)
             height, width, channels = image.shape
@@ -91,6 +93,7 @@ def predict(
     method: Method,
     canvas: Canvas | None = None,
     watch: Stopwatch | None = None,
+    most_bytes: int | None = None,
 ) -> Labels:
     """Outline every cell of an image.
 
@@ -102,9 +105,13 @@ def predict(
         canvas: (H, W) uint32 zeros, in which the label image is made; by default in memory.
         watch: takes the time of each stage; "normalise" is finding the percentiles, while
             rescaling, and reading where it is done in parts, belong to the stage that asks.
+        most_bytes: memory for the detector's boxes; None for no limit.
 
     Returns:
         Label image: 0 is background, 1 to N are the cells, the most certain first.
+
+    Raises:
+        MemoryError: there is not enough.
     """
     shape = (image.shape[0], image.shape[1])
     canvas = np.zeros(shape, np.uint32) if canvas is None else canvas
@@ -112,7 +119,7 @@ def predict(
     with watch("normalise"):
         normal = Normalised(image, method.low_percentile, method.high_percentile)
     with watch("detect"):
-        found, _ = detect(normal, detector, method)
+        found, _ = detect(normal, detector, method, most_bytes)
     with watch("segment"):
         boxes = round_boxes(found, shape)
         areas = draw(normal, boxes, segmenter, method, canvas)

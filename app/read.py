@@ -82,6 +82,11 @@ def read_image(path: Path) -> NDArray[Any]:
     return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
 
+def resident_bytes(image: Pixels) -> int:
+    """Memory that an open image takes at most."""
+    return image.resident_bytes if isinstance(image, TiffImage) else np.asarray(image).nbytes
+
+
 def _decode(path: Path, most_bytes: int | None) -> NDArray[Any]:
     """A PNG, JPEG or BMP file to (H, W, C)."""
     data = np.fromfile(path, np.uint8)

@@ -11,11 +11,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.nms import nms, paired_iou
+from app.settings import Method
 
 # Parts of one cell, seen by two windows, agree in what both windows see by more than this IoU.
 _SAME_CELL_IOU = 0.5
 # A part is of a whole cell if more than this share of it lies inside that cell's box.
 _INSIDE_SHARE = 0.5
+
+
+def mend_seams(
+    boxes_xyxy: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    owner: NDArray[np.int64],
+    places: NDArray[np.int64],
+    shape: tuple[int, int],
+    method: Method,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Drop or join the boxes that window edges cut, so that windows leave no trace.
+
+    Args:
+        boxes_xyxy: (N, 4) float32 boxes of all windows, window by window, pixels of the image.
+        scores: (N,) float32.
+        owner: (N,) index of each box's window, ascending.
+        places: (M, 4) all windows.
+        shape: (H, W) of the image.
+        method: margin and IoU.
+
+    Returns:
+        Boxes and scores: those that nothing cuts, then those that were joined from parts.
+    """
+    margin = method.seam_margin
+    cut = touched_edges(boxes_xyxy, places[owner], shape, margin)
+    whole = boxes_xyxy[~cut], owner[~cut]
+    parts = np.flatnonzero(cut)
+    parts = parts[~sees_whole(boxes_xyxy[parts], places, shape, margin)]
+    parts = parts[~slivers(boxes_xyxy[parts], places[owner[parts]], shape, margin)]
+    parts = parts[~inside_whole(boxes_xyxy[parts], owner[parts], *whole, places, margin)]
+    joined, joined_scores = join_parts(
+        boxes_xyxy[parts], scores[parts], owner[parts], places, method.nms_iou
+    )
+    return np.concatenate((whole[0], joined)), np.concatenate((scores[~cut], joined_scores))
 
 
 def touched_edges(

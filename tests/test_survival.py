@@ -219,7 +219,7 @@ def test_running_out_of_memory_costs_one_image(folder, capsys, monkeypatch):
 
     monkeypatch.setattr(batch.Predictor, "predict_file", short)
     assert run(folder) == 1
-    assert "b.png: ran out of memory" in capsys.readouterr().err
+    assert "b.png: not enough memory" in capsys.readouterr().err
     assert len(labels(folder)) == 2
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from app.detect import detect
+from app.detect import BOX_BYTES, detect
 from app.tile import enlarge, pad, scale_factor, window_starts, windows
 from tests.make_toy_graphs import METHOD
 
@@ -265,3 +265,15 @@ def test_no_cell_and_low_scores_give_no_box():
     for run in (see, doubtful):
         boxes, scores = detect(np.zeros((200, 90, 3), np.uint8), run, small)
         assert boxes.shape == (0, 4) and scores.shape == (0,)
+
+
+def test_more_boxes_than_memory_allows_are_refused_with_their_number():
+    image = np.zeros((40, 300, 3), np.uint8)
+
+    def run(batch):
+        boxes = np.tile(np.array([4, 4, 20, 20], np.float32), (1, 10, 1))
+        return [boxes, np.full((1, 10), 0.9, np.float32)]
+
+    assert len(detect(image, run, small, 50 * BOX_BYTES)[0]) == 5
+    with pytest.raises(MemoryError, match=r"50 boxes in 5 of 5 windows need 15 kB, but 14\.7 kB"):
+        detect(image, run, small, 49 * BOX_BYTES)
