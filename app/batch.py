@@ -25,6 +25,7 @@ from app.write import output_path, sha256
 
 # Images that need no more than this share of the free memory are tried however little there is.
 _ALWAYS_TRIED = 0.25
+_MOST_WARNINGS = 10  # of an image; a broken file can cause thousands
 
 
 class UsageError(ValueError):
@@ -231,7 +232,9 @@ def warnings_collected() -> Iterator[list[str]]:
 
     class Collector(logging.Handler):
         def emit(self, entry: logging.LogRecord) -> None:
-            texts.append(entry.getMessage())
+            text = entry.getMessage()
+            if text not in texts and len(texts) < _MOST_WARNINGS:
+                texts.append(text)
 
     collector = Collector(logging.WARNING)
     loggers = [logging.getLogger(name) for name in ("app", "tifffile")]

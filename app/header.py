@@ -6,6 +6,9 @@ from dataclasses import dataclass
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 4, 4: 4, 6: 4}  # by colour type, as OpenCV decodes it
 _JPEG, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+_MOST_SCANS = 100  # of a progressive JPEG; each goes over the whole image, about ten are usual
+_CHUNK_FRAME = 12  # bytes of a PNG chunk beside its content
+_OS2_HEADER = struct.pack("<I", 12)  # of the size that only OS/2's BMP headers have
 # Start of frame: baseline to differential lossless, without the tables (C4, C8, CC) among them.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -35,7 +38,8 @@ def encoded_size(data: bytes) -> EncodedSize | None:
         elif data.startswith(_JPEG):
             height, width, pixel_bytes = _jpeg_frame(data)
         elif data.startswith(b"BM"):
-            width, height = struct.unpack_from("<ii", data, 18)
+            is_os2 = data[14:18] == _OS2_HEADER
+            width, height = struct.unpack_from("<HH" if is_os2 else "<ii", data, 18)
             height, pixel_bytes = abs(height), 4
         else:
             return None
@@ -46,13 +50,28 @@ def encoded_size(data: bytes) -> EncodedSize | None:
     return EncodedSize(height, width, height * width * pixel_bytes)
 
 
-def is_cut_short(data: bytes) -> bool:
-    """Whether a JPEG file lacks its end; its decoder would fill in grey and say nothing."""
+def is_broken(data: bytes) -> bool:
+    """Whether a PNG or JPEG file lacks its end, or would keep its decoder busy for ages."""
+    if data.startswith(_PNG):
+        return _is_broken_png(data)
     if not data.startswith(_JPEG):
         return False
-    # A preview in the header may have an end of its own, so nothing may be scanned after ours.
+    # The decoder fills in grey for what is missing and says nothing. A preview in the header may
+    # have an end of its own, so nothing may be scanned after the end.
     end = data.rfind(_END_OF_IMAGE)
-    return end < 0 or data.find(_START_OF_SCAN, end) >= 0
+    is_cut = end < 0 or data.find(_START_OF_SCAN, end) >= 0
+    return is_cut or data.count(_START_OF_SCAN) > _MOST_SCANS
+
+
+def _is_broken_png(data: bytes) -> bool:
+    """Whether the chunks lead out of the file; the decoder would allocate what they claim."""
+    position, kind = len(_PNG), b""
+    while kind != b"IEND":
+        if position + _CHUNK_FRAME > len(data):
+            return True
+        length, kind = struct.unpack_from(">I4s", data, position)
+        position += length + _CHUNK_FRAME
+    return position > len(data)
 
 
 def _jpeg_frame(data: bytes) -> tuple[int, int, int]:

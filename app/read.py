@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.header import encoded_size, is_cut_short
+from app.header import encoded_size, is_broken
 from app.pixels import ImageError as ImageError
 from app.pixels import Pixels, size_text
 from app.tiff import TIFF_MAGIC, TiffImage
@@ -67,8 +67,9 @@ def open_image(
         tiff = TiffImage(path, stack)
     except OSError as error:
         raise ImageError(f"{path}: can't be opened ({error.strerror}); check the file") from error
+    claimed = max(tiff.decoded_bytes, tiff.resident_bytes)  # one tile may claim more than all
     try:
-        _check_size(path, tiff.shape, tiff.decoded_bytes, tiff.resident_bytes, most_bytes)
+        _check_size(path, tiff.shape, claimed, tiff.resident_bytes, most_bytes)
     except ImageError:
         tiff.close()
         raise
@@ -95,7 +96,7 @@ def _decode(path: Path, most_bytes: int | None) -> NDArray[Any]:
         f"({size_text(data.size)}); copy or export it again"
     )
     size = encoded_size(data.tobytes())
-    if size is None or is_cut_short(data.tobytes()):
+    if size is None or is_broken(data.tobytes()):
         raise ImageError(wrong)
     _check_size(path, (size.height, size.width), size.bytes, size.bytes, most_bytes)
     try:
