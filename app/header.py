@@ -8,7 +8,7 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 4, 4: 4, 6: 4}  # by colour type, as OpenCV deco
 _JPEG, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 _MOST_SCANS = 100  # of a progressive JPEG; each goes over the whole image, about ten are usual
 _CHUNK_FRAME = 12  # bytes of a PNG chunk beside its content
-_OS2_HEADER = struct.pack("<I", 12)  # of the size that only OS/2's BMP headers have
+_BMP_HEADER = 40  # bytes at least; OpenCV misreads the shorter ones of OS/2
 # Start of frame: baseline to differential lossless, without the tables (C4, C8, CC) among them.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -38,8 +38,10 @@ def encoded_size(data: bytes) -> EncodedSize | None:
         elif data.startswith(_JPEG):
             height, width, pixel_bytes = _jpeg_frame(data)
         elif data.startswith(b"BM"):
-            is_os2 = data[14:18] == _OS2_HEADER
-            width, height = struct.unpack_from("<HH" if is_os2 else "<ii", data, 18)
+            (header,) = struct.unpack_from("<I", data, 14)
+            if header < _BMP_HEADER:
+                return None
+            width, height = struct.unpack_from("<ii", data, 18)
             height, pixel_bytes = abs(height), 4
         else:
             return None

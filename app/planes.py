@@ -11,10 +11,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from app.header import encoded_size
 from app.pixels import FileArray
 
 # Decoded tiles and strips that are kept for the next window.
 _CACHE_BYTES = 2**28
+_JPEG_SLACK = 4  # by this much a JPEG may be larger than its tile, for what writers round up
 
 
 class Planes(Protocol):
@@ -54,7 +56,10 @@ class _LoadedSeries:
 
     @cached_property
     def array(self) -> NDArray[Any]:
-        return np.asarray(self.series.asarray())
+        array = np.asarray(self.series.asarray())
+        if array.shape != self.shape:
+            raise ValueError(f"decodes to shape {array.shape}, but claims {self.shape}")
+        return array
 
     def __getitem__(self, key: tuple[slice | int, ...]) -> NDArray[Any]:
         return self.array[key]
@@ -156,6 +161,7 @@ class _DecodedPlanes:
         if page is not None and page.databytecounts[index]:
             self.file.seek(page.dataoffsets[index])
             data = self.file.read(page.databytecounts[index])
+            self._check_jpeg(data)
         tables: dict[str, Any] = {}
         if page is not None and page.jpegtables is not None:
             tables = {"jpegtables": page.jpegtables, "jpegheader": self.page.jpegheader}
@@ -163,3 +169,9 @@ class _DecodedPlanes:
         if segment is None:
             return np.full(shape[1:], self.page.nodata, self.dtype)
         return np.asarray(segment[0])
+
+    def _check_jpeg(self, data: bytes) -> None:
+        """Refuse a JPEG image that is larger than its tile or strip, before it is decoded."""
+        size = encoded_size(data)
+        if size is not None and size.height * size.width > _JPEG_SLACK * self.rows * self.columns:
+            raise ValueError(f"a JPEG of {size.width} x {size.height} pixels in a smaller tile")

@@ -20,6 +20,7 @@ TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 # A first or last axis without a name is channels if it is shorter than this, and the shortest.
 _UNNAMED_CHANNELS = 8
+_MOST_PAGES = 10_000
 _MOST_CHANNELS = 256
 _ALPHA = (1, 2)  # of the ExtraSamples tag: whether or not the colours were multiplied by it
 
@@ -153,6 +154,8 @@ def _check_chain(file: tifffile.TiffFile) -> None:
     while offset and not form.is_ndpi:  # which has pointers of its own kind
         if offset in seen:
             raise ValueError(f"the page at {offset} follows itself")
+        if len(seen) == _MOST_PAGES:
+            raise ValueError(f"more than {_MOST_PAGES} pages, but one image was wanted")
         seen.add(offset)
         handle.seek(offset)
         (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
