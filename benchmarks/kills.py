@@ -1,0 +1,154 @@
+"""Whether a run survives being killed: it is, again and again, and must end as if it never was.
+
+    python -m benchmarks.kills [--kills 20] [--seed 0] [--weights weights]
+
+The samples, twice over, are segmented once undisturbed. Then again into another folder, where the
+whole process group is sent SIGKILL at random moments: from the start of the process to three
+images after the first. Each time the run goes on with --resume. When it ends before it is killed,
+none to three label files are removed and it starts over, until all kills are used; the last run
+is left alone.
+
+"Restarts" are the kills and the runs that ended before theirs.
+"In an image" are the kills after which the journal has an image that was begun and not ended.
+"Broken" are label files that could not be read, or were not those of the undisturbed run, just
+after a kill: a reader may look at any time. "Leftovers" are files in the folder at the end that
+the undisturbed run does not leave. All is well with every file equal, none broken, no leftovers,
+and every run that was not killed ending with status 0: then the exit status is 0, else 1.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from app.__main__ import WEIGHTS
+from app.journal import JOURNAL_FILE, RUN_FILE, STARTED, read_records
+from app.read import find_images
+
+ROOT = Path(__file__).parent.parent
+COPIES = 2
+REACH = 3  # images after start-up within which the kills fall
+MOST_REMOVED = 3  # label files
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    options = parser.parse_args()
+    rng = np.random.default_rng(options.seed)
+    with tempfile.TemporaryDirectory() as name:
+        images, whole, killed = (Path(name) / part for part in ("images", "whole", "killed"))
+        copy_samples(images)
+        weights = str(options.weights.resolve())
+        command = [sys.executable, "-m", "app", str(images), "--weights", weights]
+        started = time.monotonic()
+        statuses = [run([*command, str(whole)])]
+        passed = time.monotonic() - started
+        work = [sum(record["seconds"].values()) for record in read_records(whole).values()]
+        reach = passed - sum(work) + REACH * float(np.mean(work))
+
+        kills = inside = ended = 0
+        broken: set[str] = set()
+        while kills < options.kills:
+            before = written(killed / JOURNAL_FILE)
+            status = run([*command, str(killed), "--resume"], rng.uniform(0, reach))
+            if status is None:
+                kills += 1
+                # Else what the journal says is left from an earlier kill.
+                begun = written(killed / JOURNAL_FILE) != before
+                records = read_records(killed).values()
+                inside += begun and any(record["status"] == STARTED for record in records)
+            else:
+                ended += 1
+                statuses.append(status)
+            broken |= broken_labels(killed, whole)
+            if status is not None:
+                remove_some(killed, rng)
+        statuses.append(run([*command, str(killed), "--resume"]))
+
+        wanted, found = contents(whole), contents(killed)
+        labels = [name for name in wanted if name != RUN_FILE]
+        equal = sum(found.get(name) == wanted[name] for name in labels)
+        leftovers = sorted(found.keys() - wanted.keys())
+        done = [record["status"] for record in read_records(killed).values()].count("done")
+    print("| kills | in an image | restarts | equal files | broken | leftovers | in run.json |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        f"| {kills} | {inside} | {kills + ended} | {equal} of {len(labels)} "
+        f"| {', '.join(sorted(broken)) or 'none'} | {', '.join(leftovers) or 'none'} "
+        f"| {done} done |"
+    )
+    well = equal == done == len(labels) and not (broken or leftovers or any(statuses))
+    print(f"\nseconds undisturbed: {passed:.1f}; exit statuses: {set(statuses)}")
+    return int(not well)
+
+
+def copy_samples(folder: Path) -> None:
+    folder.mkdir()
+    for image in find_images(ROOT / "samples" / "images"):
+        for copy in range(COPIES):
+            shutil.copy(image, folder / f"{copy}-{image.name}")
+
+
+def run(command: list[str], seconds: float | None = None) -> int | None:
+    """Exit status of a process; None if it was killed with its group after some seconds."""
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()  # until the last of the group is gone
+    return None if process.returncode == -signal.SIGKILL else process.returncode
+
+
+def written(path: Path) -> int:
+    """When a file was last written, nanoseconds; 0 where there is none."""
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def broken_labels(folder: Path, whole: Path) -> set[str]:
+    """Names of the label files that can't be read or differ from those of the undisturbed run."""
+    broken = set()
+    for path in folder.glob("*_label.tiff"):
+        try:
+            tifffile.imread(path)
+            sound = path.read_bytes() == (whole / path.name).read_bytes()
+        # Broken files make tifffile and its codecs raise nearly any exception.
+        except Exception:
+            sound = False
+        if not sound:
+            broken.add(path.name)
+    return broken
+
+
+def remove_some(folder: Path, rng: np.random.Generator) -> None:
+    """Take none or some label files away."""
+    labels = sorted(folder.glob("*_label.tiff"))
+    for index in rng.choice(len(labels), rng.integers(MOST_REMOVED + 1), replace=False):
+        labels[index].unlink()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Time and peak memory by the size of the image: memory must not grow with it.
+
+    python -m benchmarks.memory [--megapixels 2 9 88 1600] [--keep FOLDER]
+
+Each image is a sample repeated over a tiled TIFF, and is segmented by a fresh ``python -m app``.
+88 megapixels stand for a whole slide of 8415 x 10496 pixels with about 76,000 cells; 1600 for
+40000 x 40000 with fewer cells a pixel. On two cores these take about a quarter of an hour and
+three hours, and up to 15 GB in the folder of temporary files. --keep leaves images and outputs
+in FOLDER, and takes the images that are there already.
+
+"peak" is what run.json says of the image, "process" the same as the kernel counts it for all of
+the process (ru_maxrss), which also has the start in it. The larger, above the decoded size of the
+image where it is no TIFF, is what ``working_memory`` in settings.json has to cover. Seconds are
+those of the stages, as run.json has them, and of the whole process.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from app.journal import RUN_FILE, Record
+from app.normalise import normalise
+from app.read import read_image
+from app.tile import blocks
+
+ROOT = Path(__file__).parent.parent
+SIZES = {88: (8415, 10496)}  # others are square
+TILE = 512  # pixels along each side
+SPARSE_FROM = 1000  # megapixels
+# Sample and the scale at which it is repeated: about 860 and 190 cells a megapixel.
+DENSE = ("dsb2018-5afb7932e9c7.png", 0.85)
+SPARSE = ("dsb2018-ac8169a0debe.png", 1.0)
+STAGES = ("read", "normalise", "detect", "segment", "write")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--megapixels", type=int, nargs="+", default=[2, 9, 88, 1600])
+    parser.add_argument("--keep", type=Path, metavar="FOLDER")
+    options = parser.parse_args()
+    titles = ["megapixels", "instances", *(f"{stage}, s" for stage in STAGES)]
+    titles += ["process, s", "peak, GB", "process, GB"]
+    print("| " + " | ".join(titles) + " |\n" + "| --- " * len(titles) + "|")
+    for size in options.megapixels:
+        with nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory() as name:
+            folder = Path(name).resolve()
+            folder.mkdir(parents=True, exist_ok=True)
+            image = folder / f"repeated{size}.tiff"
+            if not image.exists():
+                make_image(image, size)
+            record, seconds, highest = segment(image, folder / f"outputs{size}")
+        cells = [f"{record['height'] * record['width'] / 1e6:.1f}", f"{record['instances']:,}"]
+        cells += [f"{record['seconds'][stage]:.1f}" for stage in STAGES]
+        cells += [f"{seconds:.1f}", f"{record['peak_memory'] / 1e9:.2f}", f"{highest / 1e9:.2f}"]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def make_image(path: Path, megapixels: int) -> None:
+    """A sample, repeated, as a deflated TIFF; tile by tile, so that it takes little memory."""
+    side = round(math.sqrt(megapixels * 1e6))
+    height, width = SIZES.get(megapixels, (side, side))
+    name, scale = DENSE if megapixels < SPARSE_FROM else SPARSE
+    sample = normalise(read_image(ROOT / "samples" / "images" / name), 0, 100)
+    if scale != 1:
+        small = cv2.resize(sample, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        sample = np.asarray(small, np.uint8)
+    part = path.with_suffix(".part")
+    tifffile.imwrite(
+        part,
+        repeat(sample, (height, width)),
+        bigtiff=True,
+        shape=(height, width, 3),
+        dtype=np.uint8,
+        tile=(TILE, TILE),
+        photometric="rgb",
+        compression="zlib",
+        compressionargs={"level": 1},
+    )
+    part.rename(path)
+
+
+def repeat(sample: NDArray[np.uint8], shape: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+    """The tiles of an image of some shape."""
+    steps = np.arange(TILE)
+    for y, x, _, _ in blocks(shape, TILE):
+        rows, columns = (y + steps) % sample.shape[0], (x + steps) % sample.shape[1]
+        yield sample[np.ix_(rows, columns)]
+
+
+def segment(image: Path, output: Path) -> tuple[Record, float, int]:
+    """The image's record of a fresh process, its seconds, and its peak memory in bytes."""
+    command = [sys.executable, "-m", "app", str(image), str(output)]
+    started = time.monotonic()
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    (record,) = json.loads((output / RUN_FILE).read_text())["images"]
+    if process.returncode:
+        raise SystemExit(f"error: {record['error']}")
+    return record, seconds, usage.ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()
