@@ -4,9 +4,9 @@
 
 Each image is a sample repeated over a tiled TIFF, and is segmented by a fresh ``python -m app``.
 88 megapixels stand for a whole slide of 8415 x 10496 pixels with about 76,000 cells; 1600 for
-40000 x 40000 with fewer cells a pixel. On two cores these take about a quarter of an hour and
-three hours, and up to 15 GB in the folder of temporary files. --keep leaves images and outputs
-in FOLDER, and takes the images that are there already.
+40000 x 40000 with fewer cells a pixel. On two idle cores expect about 5 and 40 minutes, and some
+10 GB in the folder of temporary files for the latter. --keep leaves images and outputs in FOLDER,
+and takes the images that are there already.
 
 "peak" is what run.json says of the image, "process" the same as the kernel counts it for all of
 the process (ru_maxrss), which also has the start in it. The larger, above the decoded size of the

@@ -6,11 +6,21 @@ from typing import Any
 
 import pytest
 
+from app.settings import Method
 from tests.tiny_dataset import make_dataset
-from training.config import Config, load_config
+from training.config import DetectorConfig, SegmenterConfig, load_config
 from training.data import DetectorSamples, Labelled, load_labelled
 
 SHIPPED = Path(__file__).parent.parent / "training" / "configs" / "shipped.toml"
+
+
+@dataclasses.dataclass(frozen=True)
+class TinyConfig:
+    """A stage of each model."""
+
+    method: Method
+    detector: DetectorConfig
+    segmenter: SegmenterConfig
 
 
 @pytest.fixture(scope="session")
@@ -19,9 +29,11 @@ def tiny_data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def tiny_config() -> Config:
+def tiny_config() -> TinyConfig:
     """The shipped configuration at the scale of a test."""
     shipped = load_config(SHIPPED)
+    detector, segmenter = shipped.stages["first"], shipped.stages["segmenter"]
+    assert isinstance(detector, DetectorConfig) and isinstance(segmenter, SegmenterConfig)
     short: dict[str, Any] = {
         "steps": 4,
         "batch": 2,
@@ -30,10 +42,10 @@ def tiny_config() -> Config:
         "checkpoint_steps": 1,
         "validation_steps": 2,
     }
-    return Config(
+    return TinyConfig(
         method=dataclasses.replace(shipped.method, window=192, stride=128),
-        detector=dataclasses.replace(shipped.detector, **short, size="nano", crop=64, last_steps=2),
-        segmenter=dataclasses.replace(shipped.segmenter, **short),
+        detector=dataclasses.replace(detector, **short, size="nano", crop=64, last_share=0.5),
+        segmenter=dataclasses.replace(segmenter, **short),
     )
 
 
@@ -45,4 +57,4 @@ def tiny_images(tiny_data, tiny_config) -> tuple[list[Labelled], list[Labelled]]
 
 @pytest.fixture
 def detector_samples(tiny_images, tiny_config) -> DetectorSamples:
-    return DetectorSamples(tiny_images[0], tiny_config.detector, tiny_config.method)
+    return DetectorSamples(tiny_images[0], [], tiny_config.detector, tiny_config.method)

@@ -13,13 +13,13 @@ from app.read import find_images
 from app.settings import SettingsError, load_settings
 from app.tile import scale_factor
 from training import export
-from training.config import load_config
-from training.data import load_labelled
+from training.config import KINDS, Config, load_config
+from training.data import DetectorSamples, SegmenterSamples, load_labelled
 from training.data import main as link_split
 from training.detector import Detector
 from training.segmenter import Segmenter
 from training.tasks import DetectorTask, SegmenterTask, box_f1
-from training.train import TASKS, Trainer, learning_rate, main
+from training.train import Trainer, learning_rate, main
 
 SHIPPED = "training/configs/shipped.toml"
 
@@ -28,9 +28,13 @@ SHIPPED = "training/configs/shipped.toml"
 def make_task(tiny_config, tiny_images):
     def make(kind):
         torch.manual_seed(7)
-        return kind(tiny_config, *tiny_images)
+        return kind(stage_of(kind, tiny_config), tiny_config.method, *tiny_images)
 
     return make
+
+
+def stage_of(kind, config):
+    return config.detector if issubclass(kind, DetectorTask) else config.segmenter
 
 
 class KilledError(Exception):
@@ -39,7 +43,8 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("kind", [DetectorTask, SegmenterTask])
 def test_a_killed_run_goes_on_as_if_it_had_not_been(kind, make_task, tiny_config, tmp_path):
-    Trainer(make_task(kind), tiny_config, tmp_path / "whole").run()
+    method = tiny_config.method
+    Trainer(make_task(kind), method, tmp_path / "whole").run()
 
     class Dies(kind):
         def loss(self, model, batch, step):
@@ -48,9 +53,10 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(kind, make_task, tiny_config
             return super().loss(model, batch, step)
 
     with pytest.raises(KilledError):
-        Trainer(make_task(Dies), tiny_config, tmp_path / "killed").run()
+        Trainer(make_task(Dies), method, tmp_path / "killed").run()
     torch.manual_seed(99)  # the second process has another random state
-    Trainer(kind(tiny_config, *_images(make_task)), tiny_config, tmp_path / "killed").run()
+    task = kind(stage_of(kind, tiny_config), method, *_images(make_task))
+    Trainer(task, method, tmp_path / "killed").run()
 
     whole, killed = (
         torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
@@ -72,11 +78,10 @@ def test_the_detector_learns(make_task, tiny_config, tmp_path):
         learning_rate=3e-3,
         checkpoint_steps=10,
         validation_steps=80,
-        last_steps=0,
+        last_share=0.0,
     )
-    config = dataclasses.replace(tiny_config, detector=detector)
-    task = DetectorTask(config, *_images(make_task))
-    Trainer(task, config, tmp_path).run()
+    task = DetectorTask(detector, tiny_config.method, *_images(make_task))
+    Trainer(task, tiny_config.method, tmp_path).run()
     with (tmp_path / "log.csv").open() as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
     assert losses[-1] < 0.85 * losses[0]
@@ -87,22 +92,24 @@ def test_the_segmenter_learns(make_task, tiny_config, tmp_path):
     segmenter = dataclasses.replace(
         tiny_config.segmenter, steps=30, batch=8, checkpoint_steps=5, validation_steps=30
     )
-    config = dataclasses.replace(tiny_config, segmenter=segmenter)
-    task = SegmenterTask(config, *_images(make_task))
-    Trainer(task, config, tmp_path).run()
+    task = SegmenterTask(segmenter, tiny_config.method, *_images(make_task))
+    Trainer(task, tiny_config.method, tmp_path).run()
     rows = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["rows"]
     assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
     assert rows[-1]["score"] > 0.6  # mean IoU of masks
 
 
-@pytest.mark.parametrize("model", TASKS)
+@pytest.mark.parametrize("model", KINDS)
 def test_command_line_to_weights(model, tiny_data, tiny_config, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.train.load_config", lambda path: tiny_config)
-    main([model, SHIPPED, str(tiny_data), str(tmp_path / "run")])
-    load = {"detector": export.load_detector, "segmenter": export.load_segmenter}[model]
-    loaded, note = load(tmp_path / "run" / "best.pt")
-    assert isinstance(loaded, Detector | Segmenter)
-    assert "seed 1" in note and getattr(tiny_config, model).size in note
+    stage = getattr(tiny_config, model)
+    again = dataclasses.replace(stage, start="one")
+    config = Config(method=tiny_config.method, stages={"one": stage, "two": again})
+    monkeypatch.setattr("training.train.load_config", lambda path: config)
+    for name in config.stages:
+        main([SHIPPED, name, str(tiny_data), str(tmp_path / "run")])
+    loaded, note = export.load_model(tmp_path / "run" / "two" / "best.pt")
+    assert isinstance(loaded, Detector if model == "detector" else Segmenter)
+    assert "step 4 of 4" in note and "seed 1" in note and stage.size in note
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(make_task, tiny_config, tmp_path):
@@ -110,14 +117,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(make_task, tiny_config, tmp_pat
         def loss(self, model, batch, step):
             return {"loss": super().loss(model, batch, step)["loss"] * float("nan")}
 
-    with pytest.raises(FloatingPointError, match=r"step 0.*lower the learning rate"):
-        Trainer(make_task(Diverges), tiny_config, tmp_path).run()
+    with pytest.raises(FloatingPointError, match=r"step 0.*disc\d.*lower the learning rate"):
+        Trainer(make_task(Diverges), tiny_config.method, tmp_path).run()
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_learning_rate_rises_then_falls(tiny_config):
     config = dataclasses.replace(tiny_config.detector, steps=100, warmup_steps=10)
-    rates = np.array([learning_rate(step, config) for step in range(101)])
+    rates = np.array([learning_rate(step, 100, config) for step in range(101)])
     assert rates.argmax() in (9, 10)
     assert rates.max() == pytest.approx(config.learning_rate)
     assert (np.diff(rates[:10]) > 0).all() and (np.diff(rates[10:]) < 0).all()
@@ -153,10 +160,13 @@ def test_export_fails_where_the_graph_disagrees(tiny_config, tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("crop_batch = 64", "crop_batch = 64\ncolour = 1", "unknown key 'colour'"),
-        ("mosaic = 0.4", "", "'mosaic' is missing"),
-        ("steps = 3500", 'steps = "many"', "'steps' is 'many'"),
+        ("crop_batch = 64", "crop_batch = 64\ncolour = 1", "unknown key 'method.colour'"),
+        ("mosaic = 0.4", "", "'stage.first.mosaic' is missing"),
+        ("steps = 3500", 'steps = "many"', "'stage.segmenter.steps' is 'many'"),
         ("[segmenter]", "[segmentor]", "unknown key 'segmentor'"),
+        ('start = "first"', 'start = "last"', "an earlier detector stage was wanted"),
+        ("steps = 3500", "steps = 0", "steps or epochs must be 0, and not both"),
+        ('model = "segmenter"', 'model = "oracle"', "model is 'oracle'"),
     ],
 )
 def test_wrong_configurations_are_refused(old, new, message, tmp_path):
@@ -198,7 +208,7 @@ def test_box_f1_in_closed_form():
 
 def test_a_training_crop_has_the_scale_of_prediction(detector_samples, tiny_config):
     # 96 pixels in a window of 192: prediction enlarges by 2, and so must training.
-    sample = detector_samples.samples.images[0]
+    sample = detector_samples.labelled.images[0]
     assert scale_factor(sample.label.shape, tiny_config.method) == 2.0
     detector_samples.config = dataclasses.replace(
         tiny_config.detector, scale=[1.0, 1.0], mosaic=0.0, rotation=0.0, crop=192
@@ -206,14 +216,85 @@ def test_a_training_crop_has_the_scale_of_prediction(detector_samples, tiny_conf
     _, boxes = detector_samples[0]
     sizes = (boxes[:, 2:] - boxes[:, :2]).amax(1)
     true = np.concatenate(
-        [s.boxes[:, 2:] - s.boxes[:, :2] for s in detector_samples.samples.images]
+        [s.boxes[:, 2:] - s.boxes[:, :2] for s in detector_samples.labelled.images]
     )
     assert float(sizes.max()) <= 2 * true.max() + 1 and float(sizes.max()) > true.max()
 
 
+def test_windows_are_drawn_once_an_epoch(tiny_images, tiny_config):
+    config = dataclasses.replace(
+        tiny_config.detector, window_stride=64, crop=96, steps=0, epochs=2, mosaic=0.0
+    )
+    samples = DetectorSamples(tiny_images[0], [], config, tiny_config.method)
+    # 96 pixels, enlarged to 192, in windows of 96 that are 64 apart: 3 along each side.
+    assert len(samples.windows) == 9 * len(tiny_images[0])
+    assert samples.steps == 2 * len(samples.windows) / config.batch
+    for epoch in range(2):
+        start = epoch * len(samples.windows)
+        names = [samples.names(start + n) for n in range(len(samples.windows))]
+        assert all(len(name) == 1 for name in names)
+        assert sorted(name[0] for name in names) == sorted(
+            image.name for image in tiny_images[0] for _ in range(9)
+        )
+
+
+def test_mixup_shows_both_images_and_asks_for_both(tiny_images, tiny_config):
+    config = dataclasses.replace(tiny_config.detector, mosaic=1.0, mixup=0.0, photometric=0.0)
+    plain = DetectorSamples(tiny_images[0], [], config, tiny_config.method)
+    mixed = DetectorSamples(
+        tiny_images[0], [], dataclasses.replace(config, mixup=1.0), tiny_config.method
+    )
+    assert len(plain.names(0)) == 4 and len(mixed.names(0)) == 5
+    assert len(mixed[0][1]) >= len(plain[0][1])
+    last = plain.last_start * config.batch
+    assert len(plain.names(last)) == len(mixed.names(last)) == 1
+
+
+def test_pseudo_labelled_images_have_their_share(tiny_images, tiny_config):
+    config = dataclasses.replace(tiny_config.segmenter, unlabelled=1 / 6)
+    other = [dataclasses.replace(image, name="pseudo") for image in tiny_images[1]]
+    samples = SegmenterSamples(tiny_images[0], other, config, tiny_config.method)
+    drawn = [samples.names(n)[0] for n in range(600)]
+    assert 70 < drawn.count("pseudo") < 130
+
+
+def test_a_batch_of_another_size_keeps_its_boxes(make_task):
+    task = make_task(DetectorTask)
+    task.config = dataclasses.replace(task.config, multi_scale=[0.5, 2.0])
+    images = torch.zeros((1, 3, 96, 96))
+    images[:, :, 24:48, 12:60] = 1.0
+    sizes = set()
+    for step in range(20):
+        scaled, (boxes,) = task._scaled(images, [torch.tensor([[12.0, 24.0, 60.0, 48.0]])], step)
+        sizes.add(scaled.shape[-1])
+        x0, y0, x1, y1 = boxes[0].tolist()
+        assert scaled.sum() / 3 == pytest.approx((x1 - x0) * (y1 - y0), rel=0.1)
+    assert sizes <= {64, 96, 128, 160, 192} and len(sizes) > 2
+
+
+def test_the_papers_configuration_is_the_papers():
+    config = load_config(Path("training/configs/paper.toml"))
+    assert list(config.stages) == ["pretrain", "preliminary", "final", "segmenter"]
+    final, segmenter = config.stages["final"], config.stages["segmenter"]
+    assert final.start == "pretrain" and final.epochs == 15 and final.size == "x"
+    assert final.unlabelled == pytest.approx(1 / 6)
+    assert final.learning_rate == pytest.approx(0.005 / 64 * final.batch)
+    assert segmenter.learning_rate == pytest.approx(6e-5 / 16 * segmenter.batch)
+    assert (config.method.window, final.crop, final.window_stride) == (1536, 1536, 768)
+
+
+def test_a_file_that_extends_another_differs_only_where_it_says(tmp_path):
+    text = f'extends = "{Path(SHIPPED).resolve()}"\n[stage.first]\nsteps = 7\n'
+    (tmp_path / "short.toml").write_text(text)
+    short, shipped = load_config(tmp_path / "short.toml"), load_config(Path(SHIPPED))
+    assert short.method == shipped.method and list(short.stages) == list(shipped.stages)
+    assert short.stages["first"] == dataclasses.replace(shipped.stages["first"], steps=7)
+    assert short.stages["second"] == shipped.stages["second"]
+
+
 def _images(make_task):
     task = make_task(SegmenterTask)
-    train = task.samples.samples.images
+    train = task.samples.labelled.images
     return train, train
 
 

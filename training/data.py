@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import tifffile
 import torch
@@ -27,9 +28,9 @@ from app.normalise import normalise
 from app.read import read_image
 from app.segment import crop, resize, round_boxes
 from app.settings import Method
-from app.tile import scale_factor
+from app.tile import scale_factor, window_starts
 from training.augmentation import jitter_box, label_boxes, photometric, random_affine, warp
-from training.config import DetectorConfig, SegmenterConfig
+from training.config import DetectorConfig, SegmenterConfig, StageConfig
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,10 @@ class Labelled:
     boxes: NDArray[np.float32]
     ids: NDArray[np.int64]
     areas: NDArray[np.float64]
+
+
+# A window: its image and its middle xy in pixels of the image.
+Window = tuple[Labelled, tuple[float, float]]
 
 
 def load_labelled(root: Path, split: str, method: Method) -> list[Labelled]:
@@ -92,14 +97,15 @@ def _load(folder: Path, row: dict[str, str], method: Method) -> Labelled:
     return Labelled(row["name"], row["source"], row["modality"], image, label, boxes, ids, areas)
 
 
-class _Samples:
-    """Images with a probability each: sources are levelled, each modality of one by itself."""
+class Pool:
+    """Images with a probability each, by the stage's balance and factors of sources."""
 
-    def __init__(self, images: list[Labelled], weights: dict[str, float]) -> None:
-        self.images = [i for i in images if len(i.ids) and weights.get(i.source, 1.0) > 0]
+    def __init__(self, images: list[Labelled], stage: StageConfig) -> None:
+        factors = stage.sources
+        self.images = [i for i in images if len(i.ids) and factors.get(i.source, 1.0) > 0]
         counts = Counter((i.source, i.modality) for i in self.images)
         raw = [
-            weights.get(i.source, 1.0) / math.sqrt(counts[i.source, i.modality])
+            factors.get(i.source, 1.0) / counts[i.source, i.modality] ** stage.balance
             for i in self.images
         ]
         self.cumulative = np.cumsum(raw) / np.sum(raw)
@@ -108,23 +114,97 @@ class _Samples:
         return self.images[int(np.searchsorted(self.cumulative, rng.random()))]
 
 
-class DetectorSamples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Sample i is a crop (3, S, S) uint8 and its boxes (N, 4) float32 xyxy, from seed and i."""
+class _Samples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Samples of labelled images, and of pseudo-labelled ones for a share of the draws.
 
-    def __init__(self, images: list[Labelled], config: DetectorConfig, method: Method) -> None:
-        self.samples = _Samples(images, config.sources)
+    Sample i is a pure function of the seed and i.
+    """
+
+    def __init__(
+        self, images: list[Labelled], unlabelled: list[Labelled], stage: StageConfig
+    ) -> None:
+        self.labelled = Pool(images, stage)
+        self.unlabelled = Pool(unlabelled, stage) if stage.unlabelled else self.labelled
+        self.unlabelled_share = stage.unlabelled
+        self.seed = stage.seed
+        self.drawn: list[str] = []
+
+    def draw(self, rng: np.random.Generator) -> Labelled:
+        other = rng.random() < self.unlabelled_share
+        return self.note((self.unlabelled if other else self.labelled).draw(rng))
+
+    def note(self, image: Labelled) -> Labelled:
+        self.drawn.append(image.name)
+        return image
+
+    def start(self, index: int) -> np.random.Generator:
+        """The random numbers of a sample."""
+        self.drawn = []
+        return np.random.default_rng([self.seed, index])
+
+    def names(self, index: int) -> list[str]:
+        """The images that a sample is made of."""
+        self[index]
+        return self.drawn
+
+
+class DetectorSamples(_Samples):
+    """Sample i is a crop (3, S, S) uint8 and its boxes (N, 4) float32 xyxy."""
+
+    def __init__(
+        self,
+        images: list[Labelled],
+        unlabelled: list[Labelled],
+        config: DetectorConfig,
+        method: Method,
+    ) -> None:
+        super().__init__(images, unlabelled, config)
         self.config = config
         self.method = method
-        self.last_start = (config.steps - config.last_steps) * config.batch
+        self.windows = [
+            (image, centre) for image in self.labelled.images for centre in self._centres(image)
+        ]
+        self.steps = config.steps or math.ceil(config.epochs * len(self.windows) / config.batch)
+        self.last_start = round(self.steps * (1 - config.last_share))
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         config = self.config
-        rng = np.random.default_rng([config.seed, index])
-        mosaic = index < self.last_start and rng.random() < config.mosaic
-        image, boxes = self._mosaic(rng) if mosaic else self._crop(rng, (config.crop, config.crop))
+        rng = self.start(index)
+        size = (config.crop, config.crop)
+        mosaic = index < self.last_start * config.batch and rng.random() < config.mosaic
+        window = None
+        if config.window_stride and rng.random() >= config.unlabelled:
+            epoch, place = divmod(index, len(self.windows))
+            order = np.random.default_rng([config.seed, epoch, 1]).permutation(len(self.windows))
+            window = self.windows[order[place]]
+        if mosaic:
+            image, boxes = self._mosaic(rng, window)
+            if rng.random() < config.mixup:
+                other, other_boxes = self._crop(rng, size)
+                image = np.asarray(cv2.addWeighted(image, 0.5, other, 0.5, 0.0), np.uint8)
+                boxes = np.concatenate((boxes, other_boxes))
+        else:
+            image, boxes = self._crop(rng, size, window)
         return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(boxes)
 
-    def _mosaic(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def _centres(self, image: Labelled) -> list[tuple[float, float]]:
+        """Middles xy, in image pixels, of the windows that cover an image."""
+        stride = self.config.window_stride
+        if not stride:
+            return [(0.0, 0.0)]
+        scale = scale_factor(image.label.shape, self.method)
+        rows, columns = (
+            [
+                (start + min(self.config.crop, length) / 2) / scale
+                for start in window_starts(length, self.config.crop, stride)
+            ]
+            for length in (round(n * scale) for n in image.label.shape)
+        )
+        return [(x, y) for y in rows for x in columns]
+
+    def _mosaic(
+        self, rng: np.random.Generator, window: Window | None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Four crops of four images that meet in a random point (YOLOX, section 2.1)."""
         size = self.config.crop
         x, y = (int(v) for v in rng.integers(size // 4, size - size // 4 + 1, 2))
@@ -132,18 +212,21 @@ class DetectorSamples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         boxes = []
         for y0, y1 in ((0, y), (y, size)):
             for x0, x1 in ((0, x), (x, size)):
-                canvas[y0:y1, x0:x1], part = self._crop(rng, (y1 - y0, x1 - x0))
+                canvas[y0:y1, x0:x1], part = self._crop(rng, (y1 - y0, x1 - x0), window)
+                window = None  # the other three are drawn
                 boxes.append(part + np.array([x0, y0, x0, y0], np.float32))
         return canvas, np.concatenate(boxes)
 
     def _crop(
-        self, rng: np.random.Generator, size: tuple[int, int]
+        self, rng: np.random.Generator, size: tuple[int, int], window: Window | None = None
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        sample = self.samples.draw(rng)
+        """A crop (H, W) of one image, around the middle of a window if there is one."""
+        sample = self.note(window[0]) if window else self.draw(rng)
         low, high = self.config.scale
         scale = scale_factor(sample.label.shape, self.method)
         scale *= math.exp(rng.uniform(math.log(low), math.log(high)))
-        centre = _crop_centre(rng, sample, (size[0] / scale, size[1] / scale))
+        view = (size[0] / scale, size[1] / scale)
+        centre = window[1] if window else _crop_centre(rng, sample, view)
         affine = random_affine(rng, centre, scale, self.config.rotation, size)
         fill = self.method.pad_value
         image, label = warp(sample.image, sample.label, affine, size, fill)
@@ -177,17 +260,25 @@ def collate_boxes(
     return torch.stack([image for image, _ in items]), [boxes for _, boxes in items]
 
 
-class SegmenterSamples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+class SegmenterSamples(_Samples):
     """Sample i is a crop (3, S, S) uint8 of one cell and its mask (S, S) float32 in [0, 1]."""
 
-    def __init__(self, images: list[Labelled], config: SegmenterConfig, method: Method) -> None:
-        self.samples = _Samples(images, config.sources)
+    def __init__(
+        self,
+        images: list[Labelled],
+        unlabelled: list[Labelled],
+        config: SegmenterConfig,
+        method: Method,
+    ) -> None:
+        super().__init__(images, unlabelled, config)
         self.config = config
         self.method = method
+        cells = sum(len(image.ids) for image in self.labelled.images)
+        self.steps = config.steps or math.ceil(config.epochs * cells / config.batch)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        rng = np.random.default_rng([self.config.seed, index])
-        sample = self.samples.draw(rng)
+        rng = self.start(index)
+        sample = self.draw(rng)
         n = int(rng.integers(len(sample.ids)))
         box = sample.boxes[n]
         if rng.random() < self.config.jitter:

@@ -1,8 +1,8 @@
 """Trained weights to what the predictor reads: two ONNX graphs and settings.json.
 
-    python -m training.export training/configs/shipped.toml DETECTOR_RUN SEGMENTER_RUN weights
+    python -m training.export training/configs/shipped.toml RUN/DETECTOR RUN/SEGMENTER weights
 
-The runs are folders of training/train.py; their best.pt is taken. Fails unless ONNX Runtime
+Both are folders of stages of training/train.py; their best.pt is taken. Fails unless ONNX Runtime
 agrees with torch on inputs of several sizes, not square, two in a batch.
 """
 
@@ -29,6 +29,8 @@ from training.segmenter import Segmenter
 # Largest difference between torch and ONNX Runtime; boxes in pixels, the rest as shares of 1.
 TOLERANCE = {"boxes": 0.02, "scores": 1e-4, "masks": 1e-4}
 _OPSET = 18
+MODELS: dict[str, type[Detector | Segmenter]] = {"detector": Detector, "segmenter": Segmenter}
+FAMILIES = {"detector": "YOLOX", "segmenter": "U-Net"}
 
 
 class ExportedDetector(nn.Module):
@@ -83,8 +85,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(name, type=Path)
     options = parser.parse_args(arguments)
     method = load_config(options.config).method
-    detector, detector_note = load_detector(options.detector / "best.pt")
-    segmenter, segmenter_note = load_segmenter(options.segmenter / "best.pt")
+    detector, detector_note = load_model(options.detector / "best.pt")
+    segmenter, segmenter_note = load_model(options.segmenter / "best.pt")
+    if not (isinstance(detector, Detector) and isinstance(segmenter, Segmenter)):
+        parser.error("the runs of a detector and of a segmenter were wanted, in this order")
     models: dict[str, tuple[Exported, str]] = {
         "detector": (ExportedDetector(detector), detector_note),
         "segmenter": (ExportedSegmenter(segmenter, method.crop_size), segmenter_note),
@@ -93,20 +97,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def load_detector(checkpoint: Path) -> tuple[Detector, str]:
-    """A trained detector from its checkpoint alone, and a note on its training."""
+def load_model(checkpoint: Path) -> tuple[Detector | Segmenter, str]:
+    """A trained model from its checkpoint alone, and a note on its training."""
     state = torch.load(checkpoint, "cpu", weights_only=True)
-    model = Detector(state["config"]["detector"]["size"])
+    stage, family = state["stage"], FAMILIES[state["model"]]
+    model = MODELS[state["model"]](stage["size"])
     model.load_state_dict(state["weights"])
-    return model, _note("YOLOX", "detector", state)
-
-
-def load_segmenter(checkpoint: Path) -> tuple[Segmenter, str]:
-    """A trained segmenter from its checkpoint alone, and a note on its training."""
-    state = torch.load(checkpoint, "cpu", weights_only=True)
-    model = Segmenter(state["config"]["segmenter"]["size"])
-    model.load_state_dict(state["weights"])
-    return model, _note("U-Net", "segmenter", state)
+    note = (
+        f"{family} {stage['size']}, step {state['step']} of {state['steps']}, "
+        f"{stage['batch']} crops each, seed {stage['seed']}, code {state['commit']}; "
+        "see README.md beside this file"
+    )
+    return model, note
 
 
 def write_weights(
@@ -186,15 +188,6 @@ def check_parity(model: Exported, path: Path) -> None:
 def _example(shape: tuple[int, int, int]) -> Tensor:
     generator = torch.Generator().manual_seed(sum(shape))
     return torch.randint(0, 256, (*shape, 3), dtype=torch.uint8, generator=generator)
-
-
-def _note(family: str, stage: str, state: dict[str, Any]) -> str:
-    config = state["config"][stage]
-    return (
-        f"{family} {config['size']}, step {state['step']} of {config['steps']}, "
-        f"{config['batch']} crops each, seed {config['seed']}, code {state['commit']}; "
-        "see README.md beside this file"
-    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ on the validation split, ``score`` the one to choose by; higher is better).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,32 +15,41 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.utils.data import default_collate
+from torchmetrics.detection import MeanAveragePrecision
 
 from app.nms import nms
 from app.settings import Method
 from app.tile import pad, scale_factor
 from training.augmentation import jitter_box, label_boxes, warp
-from training.config import Config, StageConfig
+from training.config import DetectorConfig, SegmenterConfig
 from training.data import DetectorSamples, Labelled, SegmenterSamples, cell_crop, collate_boxes
-from training.detector import Detector
+from training.detector import GRANULARITY, Detector
 from training.losses import detection_loss, paired_iou, segmentation_loss
 from training.segmenter import Segmenter
 
 _VALIDATION_SIDE = 1024  # the middle of a larger image is enough to watch a training run
 _VALIDATION_CELLS = 40  # of an image
+_LEAST_SCORE = 0.01  # of a box that counts for mAP
+_MOST_BOXES = 1000  # of an image, for mAP; COCO's own 100 are too few for cells
 _AUXILIARY_WEIGHT = 0.4  # mmsegmentation's
 
 
 class DetectorTask:
     """YOLOX on crops; scored by the F1 of boxes at IoU 0.5, mean over images."""
 
-    def __init__(self, config: Config, train: list[Labelled], val: list[Labelled]) -> None:
-        self.config: StageConfig = config.detector
-        self.last_start = config.detector.steps - config.detector.last_steps
-        self.method = config.method
-        self.model: nn.Module = Detector(config.detector.size)
-        self.samples = DetectorSamples(train, config.detector, config.method)
-        self.val = [(v.modality, *_middle(v, config.method)) for v in val]
+    def __init__(
+        self,
+        config: DetectorConfig,
+        method: Method,
+        train: list[Labelled],
+        val: list[Labelled],
+        unlabelled: Sequence[Labelled] = (),
+    ) -> None:
+        self.config = config
+        self.method = method
+        self.model: nn.Module = Detector(config.size)
+        self.samples = DetectorSamples(train, list(unlabelled), config, method)
+        self.val = [(v.modality, *_middle(v, method)) for v in val]
 
     def collate(self, items: list[Any]) -> Any:
         return collate_boxes(items)
@@ -48,33 +57,61 @@ class DetectorTask:
     def loss(
         self, model: nn.Module, batch: tuple[Tensor, list[Tensor]], step: int
     ) -> dict[str, Tensor]:
-        images, boxes = batch
-        predictions = model(_floats(images, model))
+        images, boxes = self._scaled(_floats(batch[0], model), batch[1], step)
+        predictions = model(images)
         shape = (images.shape[-2], images.shape[-1])
+        use_l1 = step >= self.samples.last_start
         with torch.autocast(images.device.type, enabled=False):
-            return detection_loss(predictions, boxes, shape, use_l1=step >= self.last_start)
+            return detection_loss(predictions, boxes, shape, use_l1=use_l1)
+
+    def _scaled(
+        self, images: Tensor, boxes: list[Tensor], step: int
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The whole batch at a size that is drawn for the step (YOLOX, section 2.1)."""
+        low, high = self.config.multi_scale
+        rng = np.random.default_rng([self.config.seed, step, 2])
+        size = round(images.shape[-1] * rng.uniform(low, high) / GRANULARITY) * GRANULARITY
+        if size == images.shape[-1]:
+            return images, boxes
+        factor = size / images.shape[-1]
+        scaled = nn.functional.interpolate(images, (size, size), mode="bilinear")
+        return scaled, [b * factor for b in boxes]
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         scores: dict[str, list[float]] = defaultdict(list)
+        precision = MeanAveragePrecision(max_detection_thresholds=[1, 100, _MOST_BOXES])
+        precision.warn_on_many_detections = False
         for modality, image, truth in self.val:
             batch = torch.from_numpy(image).permute(2, 0, 1)[None]
             predicted = model(_floats(batch, model))
             score = (predicted.objectness.sigmoid() * predicted.classes[..., 0].sigmoid())[0].cpu()
-            found = score > self.method.score_threshold
-            boxes = predicted.boxes[0].cpu()[found].numpy()
-            boxes = boxes[nms(boxes, score[found].numpy(), self.method.nms_iou)]
-            scores[modality].append(box_f1(boxes, truth))
-        return _means(scores)
+            found = score > _LEAST_SCORE
+            boxes, score = predicted.boxes[0].cpu()[found].numpy(), score[found].numpy()
+            best = nms(boxes, score, self.method.nms_iou)
+            boxes, score = boxes[best], score[best]
+            scores[modality].append(box_f1(boxes[score > self.method.score_threshold], truth))
+            precision.update(
+                [{**_named(boxes), "scores": torch.from_numpy(score)}], [_named(truth)]
+            )
+        means = precision.compute()
+        return {**_means(scores), "mAP": float(means["map"]), "mAP50": float(means["map_50"])}
 
 
 class SegmenterTask:
     """U-Net on crops of cells; scored by the IoU of masks, mean over cells."""
 
-    def __init__(self, config: Config, train: list[Labelled], val: list[Labelled]) -> None:
-        self.config: StageConfig = config.segmenter
-        self.model: nn.Module = Segmenter(config.segmenter.size)
-        self.samples = SegmenterSamples(train, config.segmenter, config.method)
-        self.val = [(v.modality, *_cells(v, config.method.crop_size)) for v in val if len(v.ids)]
+    def __init__(
+        self,
+        config: SegmenterConfig,
+        method: Method,
+        train: list[Labelled],
+        val: list[Labelled],
+        unlabelled: Sequence[Labelled] = (),
+    ) -> None:
+        self.config = config
+        self.model: nn.Module = Segmenter(config.size)
+        self.samples = SegmenterSamples(train, list(unlabelled), config, method)
+        self.val = [(v.modality, *_cells(v, method.crop_size)) for v in val if len(v.ids)]
 
     def collate(self, items: list[Any]) -> Any:
         return default_collate(items)
@@ -109,6 +146,11 @@ def box_f1(found: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
     iou = paired_iou(torch.from_numpy(found)[:, None], torch.from_numpy(truth)[None]).numpy()
     rows, columns = linear_sum_assignment(iou >= 0.5, maximize=True)
     return 2 * int((iou[rows, columns] >= 0.5).sum()) / (len(found) + len(truth))
+
+
+def _named(boxes: NDArray[np.float32]) -> dict[str, Tensor]:
+    """Boxes of the one class, as torchmetrics wants them."""
+    return {"boxes": torch.from_numpy(boxes), "labels": torch.zeros(len(boxes), dtype=torch.int64)}
 
 
 def _floats(images: Tensor, model: nn.Module) -> Tensor:

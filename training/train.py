@@ -1,13 +1,13 @@
 """Train the detector or the segmenter; stop it at any time and start it again.
 
-    python -m training.train detector  training/configs/shipped.toml DATA RUN
-    python -m training.train segmenter training/configs/shipped.toml DATA RUN
+    python -m training.train training/configs/shipped.toml STAGE DATA RUN
 
-DATA is a folder in the challenge's layout (training/data.py). RUN receives checkpoint.pt (the
-state to go on from), best.pt (the averaged weights that scored best on split ``val``), log.csv
-and curve.png. A sample depends on the seed and its number alone, so a resumed run goes on with
-just what an unbroken one would have seen. With ``--start FILE`` a new run starts from the weights
-of another one's best.pt, for fine-tuning.
+STAGE is one of the configuration's; DATA a folder in the challenge's layout (training/data.py).
+RUN/STAGE receives checkpoint.pt (the state to go on from), best.pt (the averaged weights that
+scored best on split ``val``), log.csv and curve.png. A sample depends on the seed and its number
+alone, so a resumed run goes on with just what an unbroken one would have seen. A stage that starts
+from another one takes RUN/OTHER/best.pt; one with ``unlabelled`` samples takes the pseudo-labels
+in RUN/pseudo (training/pseudo_label.py). With ``--start FILE`` another best.pt is started from.
 """
 
 import argparse
@@ -27,33 +27,43 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from training.config import Config, StageConfig, load_config
+from app.settings import Method
+from training.config import DetectorConfig, SegmenterConfig, StageConfig, load_config, model_of
 from training.data import Count, load_labelled
 from training.tasks import DetectorTask, SegmenterTask, Task
 
-TASKS: dict[str, type[DetectorTask | SegmenterTask]] = {
-    "detector": DetectorTask,
-    "segmenter": SegmenterTask,
-}
+PSEUDO = "pseudo"  # folder of the pseudo-labels in that of a run
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Verbatim)
-    parser.add_argument("model", choices=TASKS)
     parser.add_argument("config", type=Path)
+    parser.add_argument("stage")
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--start", type=Path, help="best.pt of the run to start from")
     options = parser.parse_args(arguments)
     config = load_config(options.config)
-    torch.manual_seed(getattr(config, options.model).seed)
-    train_images, val_images = (
-        load_labelled(options.data, split, config.method) for split in ("train", "val")
-    )
-    task = TASKS[options.model](config, train_images, val_images)
-    if options.start:
-        task.model.load_state_dict(torch.load(options.start, "cpu", weights_only=True)["weights"])
-    Trainer(task, config, options.run).run()
+    if options.stage not in config.stages:
+        parser.error(f"{options.config} has the stages {', '.join(config.stages)}")
+    stage = config.stages[options.stage]
+    torch.manual_seed(stage.seed)
+    task = make_task(stage, config.method, options.data, options.run)
+    start = options.start or (options.run / stage.start / "best.pt" if stage.start else None)
+    if start:
+        task.model.load_state_dict(torch.load(start, "cpu", weights_only=True)["weights"])
+    Trainer(task, config.method, options.run / options.stage).run()
+
+
+def make_task(
+    stage: DetectorConfig | SegmenterConfig, method: Method, data: Path, run: Path
+) -> Task:
+    """The task of a stage, with its images in memory."""
+    train, val = (load_labelled(data, split, method) for split in ("train", "val"))
+    unlabelled = load_labelled(run / PSEUDO, "train", method) if stage.unlabelled else []
+    if isinstance(stage, DetectorConfig):
+        return DetectorTask(stage, method, train, val, unlabelled)
+    return SegmenterTask(stage, method, train, val, unlabelled)
 
 
 class Trainer:
@@ -61,13 +71,14 @@ class Trainer:
 
     Args:
         task: the model with its samples and scores.
-        config: kept in the checkpoints, so that one alone can be rebuilt.
+        method: kept in the checkpoints with the stage, so that one alone can be rebuilt.
         folder: a checkpoint in it is gone on from.
     """
 
-    def __init__(self, task: Task, config: Config, folder: Path) -> None:
-        self.task, self.whole_config, self.folder = task, config, folder
+    def __init__(self, task: Task, method: Method, folder: Path) -> None:
+        self.task, self.method, self.folder = task, method, folder
         self.config: StageConfig = task.config
+        self.steps = task.samples.steps
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = task.model.to(self.device).to(memory_format=torch.channels_last)
         self.averaged = AveragedModel(
@@ -86,12 +97,12 @@ class Trainer:
         config = self.config
         sums: dict[str, float] = {}
         started = time.monotonic() - self.seconds
-        bar = tqdm(self._batches(), total=config.steps, initial=self.step, unit="step")
+        bar = tqdm(self._batches(), total=self.steps, initial=self.step, unit="step")
         for batch in bar:
             for name, value in self._train_step(batch).items():
                 sums[name] = sums.get(name, 0.0) + value
             self.step += 1
-            last = self.step == config.steps
+            last = self.step == self.steps
             validate = last or self.step % config.validation_steps == 0
             if not validate and self.step % config.checkpoint_steps:
                 continue
@@ -110,7 +121,7 @@ class Trainer:
         loader: DataLoader[Any] = DataLoader(
             self.task.samples,
             config.batch,
-            sampler=Count(self.step * config.batch, config.steps * config.batch),
+            sampler=Count(self.step * config.batch, self.steps * config.batch),
             num_workers=config.workers,
             collate_fn=self.task.collate,
             worker_init_fn=_one_thread,
@@ -120,14 +131,17 @@ class Trainer:
 
     def _train_step(self, batch: Any) -> dict[str, float]:
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, self.config)
+            group["lr"] = learning_rate(self.step, self.steps, self.config)
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16):
             terms: dict[str, Tensor] = self.task.loss(self.model, batch, self.step)
         values = {name: float(value.detach()) for name, value in terms.items()}
         if not math.isfinite(values["loss"]):
+            first = self.step * self.config.batch
+            batch_names = [self.task.samples.names(first + n) for n in range(self.config.batch)]
             raise FloatingPointError(
-                f"step {self.step}: the loss is {values}; lower the learning rate"
+                f"step {self.step}: the loss is {values} on {batch_names}; look at these images, "
+                "or lower the learning rate"
             )
         self.optimiser.zero_grad()
         terms["loss"].backward()  # type: ignore[no-untyped-call]
@@ -166,7 +180,10 @@ class Trainer:
         """Write under another name first: a run killed meanwhile keeps the file it had."""
         about = {
             "step": self.step,
-            "config": dataclasses.asdict(self.whole_config),
+            "model": model_of(self.task.config),
+            "stage": dataclasses.asdict(self.task.config),
+            "steps": self.steps,
+            "method": dataclasses.asdict(self.method),
             "commit": _commit(),
         }
         torch.save({**state, **about}, self.folder / f"{name}.part")
@@ -181,11 +198,11 @@ class Trainer:
         self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
 
 
-def learning_rate(step: int, config: StageConfig) -> float:
+def learning_rate(step: int, steps: int, config: StageConfig) -> float:
     """Quadratic warm-up, then a cosine down to a share of the highest rate (YOLOX, section 2)."""
     if step < config.warmup_steps:
         return config.learning_rate * ((step + 1) / config.warmup_steps) ** 2
-    done = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
+    done = (step - config.warmup_steps) / max(steps - config.warmup_steps, 1)
     low = config.final_learning_rate
     return config.learning_rate * (low + (1 - low) * (1 + math.cos(math.pi * done)) / 2)
 
@@ -214,7 +231,7 @@ def plot(rows: list[dict[str, float]], path: Path) -> None:
     loss_axes.set(xlabel="step", ylabel="training loss")
     scored = [r for r in rows if "score" in r]
     for name in scored[0] if scored else ():
-        if name == "score" or name[0].isupper():
+        if name in ("score", "mAP", "mAP50") or name[0].isupper():
             score_axes.plot([r["step"] for r in scored], [r[name] for r in scored], label=name)
     score_axes.set(xlabel="step", ylabel="validation score")
     if scored:
