@@ -79,8 +79,8 @@ def _warn_of_large(boxes: NDArray[np.float32], method: Method) -> None:
         (method.window - method.stride, "the windows' overlap", "may be joined from parts"),
     ):
         if large := int((sides > limit).sum()):
-            size = f"{large} cells, the largest of {sides.max():.0f} pixels"
-            logger.warning("%s, are larger than %s (%d) and %s", size, name, limit, effect)
+            what = f"cells larger than {name} ({limit} pixels) {effect}"
+            logger.warning("%s: %d here, the largest of %.0f pixels", what, large, sides.max())
             return
 
 

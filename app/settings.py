@@ -93,6 +93,11 @@ def load_settings(folder: Path) -> Settings:
         if role in values:
             values[role] = build(Graph, values[role], path, f"{role}.")
     settings = build(Settings, values, path)
+    if settings.stride % settings.granularity or not 0 < settings.stride < settings.window:
+        raise SettingsError(
+            f"{path}: 'stride' is {settings.stride}; a multiple of 'granularity', "
+            f"{settings.granularity}, below 'window', {settings.window}, was wanted"
+        )
     for graph in (settings.detector, settings.segmenter):
         _check_hash(folder / graph.file, graph.sha256)
     return settings

@@ -22,15 +22,20 @@ def scale_factor(shape: tuple[int, ...], method: Method) -> float:
     return max(1.0, min(method.window / max(shape[:2]), method.most_magnification))
 
 
-def window_starts(length: int, window: int, stride: int) -> list[int]:
-    """Where windows start along one axis; the last is shifted back to end with the image.
+def window_starts(length: int, window: int, stride: int, granularity: int) -> list[int]:
+    """Where windows start along one axis; the last is shifted back and ends with the image.
+
+    All start at multiples of the detector's granularity, so that a cell lies alike on the grids
+    of all that see it: else two windows would each find some cells that the other doesn't. For
+    that the last window is larger than the others by less than the granularity.
 
     Args:
         length: pixels of the image along this axis.
         window: pixels of a window, more than ``stride``.
-        stride: pixels from window to window.
+        stride: pixels from window to window, a multiple of ``granularity``.
+        granularity: pixels.
     """
-    last = max(length - window, 0)
+    last = max(length - window, 0) // granularity * granularity
     return [min(k * stride, last) for k in range(math.ceil(last / stride) + 1)]
 
 
@@ -43,16 +48,13 @@ def windows(shape: tuple[int, int], method: Method) -> NDArray[np.int64]:
     Returns:
         (N, 4) int64 x0, y0, x1, y1, all inside the image.
     """
-    height, width = shape
-    size, stride = method.window, method.stride
-    return np.array(
-        [
-            (x, y, min(x + size, width), min(y + size, height))
-            for y in window_starts(height, size, stride)
-            for x in window_starts(width, size, stride)
-        ],
-        np.int64,
-    )
+
+    def along(length: int) -> list[tuple[int, int]]:
+        starts = window_starts(length, method.window, method.stride, method.granularity)
+        return [*((start, start + method.window) for start in starts[:-1]), (starts[-1], length)]
+
+    rows, columns = along(shape[0]), along(shape[1])
+    return np.array([(x0, y0, x1, y1) for y0, y1 in rows for x0, x1 in columns], np.int64)
 
 
 def blocks(shape: tuple[int, ...], size: int) -> Iterator[tuple[int, int, int, int]]:

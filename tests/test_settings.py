@@ -49,6 +49,8 @@ def test_the_toy_settings_are_what_they_were_made_from(weights):
         ({"window": "large"}, "'window' is 'large'; .*int"),
         ({"window": 1.5}, "'window' is 1.5; .*int"),
         ({"crop_size": True}, "'crop_size' is True"),
+        ({"stride": 40}, "'stride' is 40; a multiple of 'granularity', 32, below 'window', 64"),
+        ({"stride": 64}, "'stride' is 64; a multiple of 'granularity', 32, below 'window', 64"),
         ({"detector": {"file": "detector.onnx"}}, "'detector.sha256' is missing"),
         (
             {"detector": {"file": "gone.onnx", "sha256": "0", "trained": ""}},

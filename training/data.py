@@ -162,9 +162,11 @@ class DetectorSamples(_Samples):
         self.config = config
         self.method = method
         self.windows = [
-            (image, centre) for image in self.labelled.images for centre in self._centres(image)
+            (image, centre)
+            for image in self.labelled.images
+            for centre in window_centres(image.label.shape, config, method)
         ]
-        self.steps = config.steps or math.ceil(config.epochs * len(self.windows) / config.batch)
+        self.steps = count_steps(config, len(self.windows))
         self.last_start = round(self.steps * (1 - config.last_share))
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -186,21 +188,6 @@ class DetectorSamples(_Samples):
         else:
             image, boxes = self._crop(rng, size, window)
         return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(boxes)
-
-    def _centres(self, image: Labelled) -> list[tuple[float, float]]:
-        """Middles xy, in image pixels, of the windows that cover an image."""
-        stride = self.config.window_stride
-        if not stride:
-            return [(0.0, 0.0)]
-        scale = scale_factor(image.label.shape, self.method)
-        rows, columns = (
-            [
-                (start + min(self.config.crop, length) / 2) / scale
-                for start in window_starts(length, self.config.crop, stride)
-            ]
-            for length in (round(n * scale) for n in image.label.shape)
-        )
-        return [(x, y) for y in rows for x in columns]
 
     def _mosaic(
         self, rng: np.random.Generator, window: Window | None
@@ -233,6 +220,26 @@ class DetectorSamples(_Samples):
         if rng.random() < self.config.photometric:
             image = photometric(rng, image)
         return image, label_boxes(label, sample.areas * scale**2)[0]
+
+
+def count_steps(stage: StageConfig, count: int) -> int:
+    """Steps of a stage whose epoch is over ``count`` windows or cells."""
+    return stage.steps or math.ceil(stage.epochs * count / stage.batch)
+
+
+def window_centres(
+    shape: tuple[int, ...], config: DetectorConfig, method: Method
+) -> list[tuple[float, float]]:
+    """Middles xy, in image pixels, of the windows that an image of (H, W) is trained in."""
+    scale = scale_factor(shape, method)
+    rows, columns = (
+        [
+            (start + min(config.crop, length) / 2) / scale
+            for start in window_starts(length, config.crop, config.window_stride or config.crop, 1)
+        ]
+        for length in (round(n * scale) for n in shape)
+    )
+    return [(x, y) for y in rows for x in columns]
 
 
 def _crop_centre(
@@ -273,8 +280,7 @@ class SegmenterSamples(_Samples):
         super().__init__(images, unlabelled, config)
         self.config = config
         self.method = method
-        cells = sum(len(image.ids) for image in self.labelled.images)
-        self.steps = config.steps or math.ceil(config.epochs * cells / config.batch)
+        self.steps = count_steps(config, sum(len(image.ids) for image in self.labelled.images))
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = self.start(index)
