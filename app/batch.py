@@ -20,8 +20,8 @@ from app.pixels import ImageError, size_text
 from app.predict import Predictor
 from app.read import SUFFIXES, find_images
 from app.session import DeviceError
-from app.settings import SettingsError
-from app.write import output_path, sha256
+from app.settings import SettingsError, sha256
+from app.write import output_path
 
 # Images that need no more than this share of the free memory are tried however little there is.
 _ALWAYS_TRIED = 0.25

@@ -14,7 +14,6 @@ from app.tile import enlarge, pad, scale_factor, windows
 
 logger = logging.getLogger(__name__)
 
-
 # Memory that suppression takes for each box of the detector: python -m benchmarks.memory.
 BOX_BYTES = 300
 

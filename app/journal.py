@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from app.whole import written_whole
+
 RUN_FILE = "run.json"
 JOURNAL_FILE = "run.jsonl"
 STARTED, DONE, FAILED = "started", "done", "failed"
@@ -28,7 +30,8 @@ class Journal:
         self.folder = folder
         self.records = {record["image"]: record for record in records}
         lines = "".join(json.dumps(record) + "\n" for record in self.records.values())
-        _replace(folder / JOURNAL_FILE, lines)
+        with written_whole(folder / JOURNAL_FILE) as part:
+            part.write_text(lines)
         (folder / RUN_FILE).unlink(missing_ok=True)
 
     def append(self, record: Record) -> None:
@@ -50,7 +53,8 @@ class Journal:
         records = [record for record in records if record["status"] != STARTED]
         counts = {status: sum(r["status"] == status for r in records) for status in (DONE, FAILED)}
         text = json.dumps({**header, **counts, "images": records}, indent=1)
-        _replace(self.folder / RUN_FILE, text + "\n")
+        with written_whole(self.folder / RUN_FILE) as part:
+            part.write_text(text + "\n")
         (self.folder / JOURNAL_FILE).unlink(missing_ok=True)
 
 
@@ -71,13 +75,3 @@ def read_records(folder: Path) -> dict[str, Record]:
             with contextlib.suppress(ValueError):
                 lines.append(json.loads(line))
     return {r["image"]: r for r in lines if isinstance(r, dict) and {"image", "status"} <= r.keys()}
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file that is either whole or what it was."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text)
-        part.rename(path)
-    finally:
-        part.unlink(missing_ok=True)

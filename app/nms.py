@@ -79,12 +79,18 @@ def overlapping_pairs(boxes_xyxy: NDArray[np.float32], iou: float) -> Pairs:
 def paired_iou(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
     """Intersection over union of boxes (N, 4) xyxy, pair by pair; 0 where both are empty."""
     first, second = first.astype(np.float64), second.astype(np.float64)
-    wide = np.minimum(first[:, 2], second[:, 2]) - np.maximum(first[:, 0], second[:, 0])
-    high = np.minimum(first[:, 3], second[:, 3]) - np.maximum(first[:, 1], second[:, 1])
-    overlap = np.clip(wide, 0, None) * np.clip(high, 0, None)
+    overlap = intersection(first, second)
     areas = ((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]) for box in (first, second))
     union = sum(areas) - overlap
     return np.asarray(np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0))
+
+
+def intersection(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+    """Area that boxes (..., 4) xyxy have in common, pair by pair; the two may be broadcast."""
+    low = np.maximum(first[..., :2], second[..., :2])
+    high = np.minimum(first[..., 2:], second[..., 2:])
+    sides = np.clip(high - low, 0, None)
+    return np.asarray(sides[..., 0] * sides[..., 1])
 
 
 def _neighbours(

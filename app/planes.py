@@ -35,6 +35,17 @@ class Planes(Protocol):
 def open_planes(
     path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: str
 ) -> Planes:
+    """The planes of a series, in the cheapest way that its layout allows.
+
+    Args:
+        path: of the file.
+        file: open.
+        series: of which the planes are.
+        axes: a letter for each axis of the series; may say more than tifffile's own.
+
+    Raises:
+        ValueError: the file ends before its data.
+    """
     if series.dataoffset is not None:
         dtype = series.dtype.newbyteorder(file.byteorder)
         end = series.dataoffset + series.nbytes

@@ -1,6 +1,6 @@
 """The whole path of an image, top to bottom: from its file to one outlined instance a cell."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,22 @@ from app.segment import round_boxes, segment
 from app.session import Device, Run, open_session, provider, runner
 from app.settings import Method, load_settings
 from app.stopwatch import Stopwatch
-from app.write import scratch_path, write_label
+from app.whole import scratch_path
+from app.write import write_label
 
 _BLOCK = 2048  # side of the part of a label image that is made at once, pixels
 
 
-@dataclass
+@dataclass(frozen=True)
 class Outcome:
     """What is worth knowing of an image and its cells."""
 
-    height: int = 0
-    width: int = 0
-    channels: int = 0
-    dtype: str = ""
-    instances: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    instances: int
+    seconds: dict[str, float]
     """By stage."""
 
 
@@ -113,16 +114,35 @@ def predict(
     Raises:
         MemoryError: there is not enough.
     """
-    shape = (image.shape[0], image.shape[1])
-    canvas = np.zeros(shape, np.uint32) if canvas is None else canvas
     watch = watch or Stopwatch()
     with watch("normalise"):
         normal = Normalised(image, method.low_percentile, method.high_percentile)
     with watch("detect"):
         found, _ = detect(normal, detector, method, most_bytes)
     with watch("segment"):
-        boxes = round_boxes(found, shape)
-        areas = draw(normal, boxes, segmenter, method, canvas)
+        return outline(normal, found, segmenter, method, canvas)
+
+
+def outline(
+    image: Pixels,
+    boxes_xyxy: NDArray[np.float32],
+    segmenter: Run,
+    method: Method,
+    canvas: Canvas | None = None,
+) -> Labels:
+    """From boxes to the label image.
+
+    Args:
+        image: (H, W, 3) uint8, normalised.
+        boxes_xyxy: (N, 4) float32, pixels of the image, best first.
+        segmenter: as ``segment`` wants it.
+        method: every number on the way.
+        canvas: as in ``predict``.
+    """
+    shape = (image.shape[0], image.shape[1])
+    canvas = np.zeros(shape, np.uint32) if canvas is None else canvas
+    boxes = round_boxes(boxes_xyxy, shape)
+    areas = draw(image, boxes, segmenter, method, canvas)
     return Labels(canvas, relabel(areas, method.least_area))
 
 

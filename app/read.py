@@ -90,17 +90,17 @@ def resident_bytes(image: Pixels) -> int:
 
 def _decode(path: Path, most_bytes: int | None) -> NDArray[Any]:
     """A PNG, JPEG or BMP file to (H, W, C)."""
-    data = np.fromfile(path, np.uint8)
+    data = path.read_bytes()
     wrong = (
         f"{path}: not a complete PNG, JPEG, BMP or TIFF image, whatever its name says "
-        f"({size_text(data.size)}); copy or export it again"
+        f"({size_text(len(data))}); copy or export it again"
     )
-    size = encoded_size(data.tobytes())
-    if size is None or is_broken(data.tobytes()):
+    size = encoded_size(data)
+    if size is None or is_broken(data):
         raise ImageError(wrong)
     _check_size(path, (size.height, size.width), size.bytes, size.bytes, most_bytes)
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ImageError(f"{path}: can't be decoded ({error.err}); export it again") from error
     if image is None:

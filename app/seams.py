@@ -5,12 +5,10 @@ then the cut box goes. A cell larger than the overlap may be whole in no window:
 are joined. No detector is exact, so two windows' views of a cell may differ by the margin.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from app.nms import nms, paired_iou
+from app.nms import intersection, nms, paired_iou
 from app.settings import Method
 
 # Parts of one cell, seen by two windows, agree in what both windows see by more than this IoU.
@@ -159,21 +157,14 @@ def inside_whole(
     inside = np.zeros(len(boxes_xyxy), bool)
     by_window = np.split(whole_xyxy, np.searchsorted(whole_owner, np.arange(1, len(places))))
     for window in np.unique(owner):
-        others = np.flatnonzero(_overlap(places[window], places))
+        others = np.flatnonzero(intersection(places[window], places))
         around = np.concatenate([by_window[n] for n in others if n != window])
         around = around + np.array([-margin, -margin, margin, margin])
         for i in np.flatnonzero(owner == window):
             box = boxes_xyxy[i]
             part = _INSIDE_SHARE * (box[2:] - box[:2]).prod()
-            inside[i] = (_overlap(box, around) > part).any()
+            inside[i] = (intersection(box, around) > part).any()
     return inside
-
-
-def _overlap(box: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
-    """Area that a box (4,) has in common with each of others (N, 4)."""
-    wide = np.minimum(box[2], others[:, 2]) - np.maximum(box[0], others[:, 0])
-    high = np.minimum(box[3], others[:, 3]) - np.maximum(box[1], others[:, 1])
-    return np.asarray(np.clip(wide, 0, None) * np.clip(high, 0, None))
 
 
 def join_parts(

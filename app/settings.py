@@ -134,9 +134,15 @@ def build(kind: type[Record], values: Mapping[str, Any], path: Path, within: str
     return kind(**values)
 
 
+def sha256(path: Path) -> str:
+    """Hash of a file, lower-case hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _check_hash(path: Path, expected: str) -> None:
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = sha256(path)
     except OSError as error:
         raise SettingsError(f"{path}: can't be read ({error.strerror})") from error
     if found != expected:

@@ -55,6 +55,7 @@ def _work_as_child(work: Callable[[bool], int], crashed: bool) -> int:
         return work(crashed)
     except KeyboardInterrupt:
         return 130
+    # Not to be raised: this is a copy of the parent, whose own work must not go on in it.
     except Exception:
         traceback.print_exc()
         return 1

@@ -35,6 +35,7 @@ from app.journal import RUN_FILE, Record
 from app.normalise import normalise
 from app.read import read_image
 from app.tile import blocks
+from app.whole import written_whole
 
 ROOT = Path(__file__).parent.parent
 SIZES = {88: (8415, 10496)}  # others are square
@@ -79,19 +80,18 @@ def make_image(path: Path, megapixels: int) -> None:
     if scale != 1:
         small = cv2.resize(sample, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         sample = np.asarray(small, np.uint8)
-    part = path.with_suffix(".part")
-    tifffile.imwrite(
-        part,
-        repeat(sample, (height, width)),
-        bigtiff=True,
-        shape=(height, width, 3),
-        dtype=np.uint8,
-        tile=(TILE, TILE),
-        photometric="rgb",
-        compression="zlib",
-        compressionargs={"level": 1},
-    )
-    part.rename(path)
+    with written_whole(path) as part:
+        tifffile.imwrite(
+            part,
+            repeat(sample, (height, width)),
+            bigtiff=True,
+            shape=(height, width, 3),
+            dtype=np.uint8,
+            tile=(TILE, TILE),
+            photometric="rgb",
+            compression="zlib",
+            compressionargs={"level": 1},
+        )
 
 
 def repeat(sample: NDArray[np.uint8], shape: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:

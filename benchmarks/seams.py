@@ -32,14 +32,14 @@ import tifffile
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
+from app import predict
 from app.__main__ import WEIGHTS
 from app.detect import detect
 from app.machine import available_threads
 from app.normalise import normalise
 from app.paste import relabel
-from app.predict import Predictor, draw
+from app.predict import Predictor
 from app.read import read_image
-from app.segment import round_boxes
 from app.settings import Method
 from app.tile import enlarge, scale_factor, windows
 from training.data import read_split
@@ -143,10 +143,9 @@ def outline(
 ) -> NDArray[np.uint32]:
     """``app.predict.predict`` without normalising, of an image moved down and to the right."""
     image = np.pad(image, ((moved, 0), (moved, 0), (0, 0)), constant_values=method.pad_value)
-    boxes = round_boxes(detect(image, predictor.detector, method)[0], image.shape[:2])
-    canvas = np.zeros(image.shape[:2], np.uint32)
-    numbers = relabel(draw(image, boxes, predictor.segmenter, method, canvas), method.least_area)
-    return numbers[canvas[moved:, moved:]].astype(np.uint32)
+    boxes, _ = detect(image, predictor.detector, method)
+    labels = predict.outline(image, boxes, predictor.segmenter, method)
+    return labels[moved:, moved:].astype(np.uint32)
 
 
 def count_sides(

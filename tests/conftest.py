@@ -1,4 +1,4 @@
-"""A tiny data set and configuration for the tests that train."""
+"""A tiny data set and configuration for the tests that train; a predictor that fails."""
 
 import dataclasses
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.predict import Predictor
 from app.settings import Method
 from tests.tiny_dataset import make_dataset
 from training.config import DetectorConfig, SegmenterConfig, load_config
@@ -21,6 +22,22 @@ class TinyConfig:
     method: Method
     detector: DetectorConfig
     segmenter: SegmenterConfig
+
+
+@pytest.fixture
+def strike(monkeypatch):
+    """Let prediction of the image of a name raise an error."""
+    real = Predictor.predict_file
+
+    def on(name: str, error: BaseException) -> None:
+        def struck(self, source, *rest):
+            if source.name == name:
+                raise error
+            return real(self, source, *rest)
+
+        monkeypatch.setattr(Predictor, "predict_file", struck)
+
+    return on
 
 
 @pytest.fixture(scope="session")

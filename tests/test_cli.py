@@ -109,33 +109,19 @@ def test_a_label_image_that_cannot_be_written_costs_no_other(folder, capsys):
     assert "b_label.tiff can't be written" in capsys.readouterr().err
 
 
-def test_what_nobody_thought_of_costs_no_other_image(folder, capsys, monkeypatch):
+def test_what_nobody_thought_of_costs_no_other_image(folder, capsys, strike):
     for name in ("a.png", "b.png"):
         write(folder / "in" / name)
-    real = batch.Predictor.predict_file
-
-    def fails_on_a(self, source, *rest):
-        if source.name == "a.png":
-            raise ZeroDivisionError("of what?")
-        return real(self, source, *rest)
-
-    monkeypatch.setattr(batch.Predictor, "predict_file", fails_on_a)
+    strike("a.png", ZeroDivisionError("of what?"))
     assert run(folder / "in", folder / "out") == 1
     assert (folder / "out" / "b_label.tiff").is_file()
     assert "a.png: ZeroDivisionError: of what?" in capsys.readouterr().err
 
 
-def test_an_interrupt_keeps_what_is_done(folder, capsys, monkeypatch):
+def test_an_interrupt_keeps_what_is_done(folder, capsys, strike):
     for name in ("a.png", "b.png"):
         write(folder / "in" / name)
-    real = batch.Predictor.predict_file
-
-    def interrupted_on_b(self, source, *rest):
-        if source.name == "b.png":
-            raise KeyboardInterrupt
-        return real(self, source, *rest)
-
-    monkeypatch.setattr(batch.Predictor, "predict_file", interrupted_on_b)
+    strike("b.png", KeyboardInterrupt())
     assert run(folder / "in", folder / "out") == 130
     assert outputs(folder / "out") == ["a_label.tiff", "run.json"]
     assert "interrupted" in capsys.readouterr().err
@@ -144,11 +130,15 @@ def test_an_interrupt_keeps_what_is_done(folder, capsys, monkeypatch):
 def test_a_file_that_may_not_be_read_is_not_called_a_full_disk(folder, capsys, monkeypatch):
     write(folder / "in" / "a.png")
 
-    def denied(*_arguments):
-        raise PermissionError(13, "Permission denied")
+    real = Path.open
+
+    def denied(path, *arguments, **more):
+        if path.name == "a.png":
+            raise PermissionError(13, "Permission denied")
+        return real(path, *arguments, **more)
 
     # Root, who runs some tests, may read everything.
-    monkeypatch.setattr(np, "fromfile", denied)
+    monkeypatch.setattr(Path, "open", denied)
     assert run(folder / "in", folder / "out") == 1
     assert "a.png: can't be opened (Permission denied)" in capsys.readouterr().err
 

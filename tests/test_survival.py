@@ -209,15 +209,8 @@ def test_memory_is_kept_to_or_refused_with_the_figure(folder, capsys):
     assert "large.png: would take 9 MB" in errors[0] and "8 MB are left" in errors[0]
 
 
-def test_running_out_of_memory_costs_one_image(folder, capsys, monkeypatch):
-    real = batch.Predictor.predict_file
-
-    def short(self, source, *rest):
-        if source.name == "b.png":
-            raise MemoryError
-        return real(self, source, *rest)
-
-    monkeypatch.setattr(batch.Predictor, "predict_file", short)
+def test_running_out_of_memory_costs_one_image(folder, capsys, strike):
+    strike("b.png", MemoryError())
     assert run(folder) == 1
     assert "b.png: not enough memory" in capsys.readouterr().err
     assert len(labels(folder)) == 2

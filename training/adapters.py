@@ -39,6 +39,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from app.read import read_image
+from app.whole import written_whole
 from training.mend import mend
 from training.publishers import (
     MODALITIES,
@@ -199,9 +200,8 @@ class Layout:
             self.skipped += 1
             return
         _copy(sample.image, stored)
-        part = target.with_suffix(".part")
-        tifffile.imwrite(part, label, compression="zlib")
-        part.replace(target)
+        with written_whole(target) as part:
+            tifffile.imwrite(part, label, compression="zlib")
         values = (name, stored.name, self.source, sample.modality, sample.group, "")
         channels = 1 if image.ndim == 2 else image.shape[2]
         numbers = (height, width, channels, image.dtype, label.max(), self.licence)
@@ -239,12 +239,10 @@ class Layout:
         for name in self.added:
             self.rows[name]["split"] = splits[self.rows[name]["group"]]
         path = self.root / "metadata.csv"
-        part = path.with_suffix(".part")
-        with part.open("w", newline="") as file:
+        with written_whole(path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(self.rows.values())
-        part.replace(path)
         sides = Counter(self.rows[name]["split"] for name in self.added)
         print(
             f"{self.source}: {sides['train']} images added to train, {sides['val']} to val; "
@@ -283,9 +281,8 @@ def assign_splits(
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a file so that the target is whole or not there."""
-    part = target.with_name(target.name + ".part")
-    shutil.copyfile(source, part)
-    part.replace(target)
+    with written_whole(target) as part:
+        shutil.copyfile(source, part)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -177,8 +178,7 @@ class DetectorSamples(_Samples):
         window = None
         if config.window_stride and rng.random() >= config.unlabelled:
             epoch, place = divmod(index, len(self.windows))
-            order = np.random.default_rng([config.seed, epoch, 1]).permutation(len(self.windows))
-            window = self.windows[order[place]]
+            window = self.windows[epoch_order(config.seed, epoch, len(self.windows))[place]]
         if mosaic:
             image, boxes = self._mosaic(rng, window)
             if rng.random() < config.mixup:
@@ -220,6 +220,12 @@ class DetectorSamples(_Samples):
         if rng.random() < self.config.photometric:
             image = photometric(rng, image)
         return image, label_boxes(label, sample.areas * scale**2)[0]
+
+
+@lru_cache(maxsize=2)
+def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order (N,) in which an epoch goes through ``count`` windows."""
+    return np.random.default_rng([seed, epoch, 1]).permutation(count)
 
 
 def count_steps(stage: StageConfig, count: int) -> int:

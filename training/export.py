@@ -8,7 +8,6 @@ agrees with torch on inputs of several sizes, not square, two in a batch.
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import sys
 import tempfile
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from app.settings import FILE_NAME, Graph, Method, Settings, load_settings
+from app.settings import FILE_NAME, Graph, Method, Settings, load_settings, sha256
 from training.config import load_config
 from training.detector import GRANULARITY, Detector
 from training.segmenter import Segmenter
@@ -132,8 +131,7 @@ def write_weights(
             path = scratch / f"{role}.onnx"
             export(model, path)
             check_parity(model, path)
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            graphs[role] = Graph(file=path.name, sha256=digest, trained=note)
+            graphs[role] = Graph(file=path.name, sha256=sha256(path), trained=note)
         settings = Settings(
             **dataclasses.asdict(method),
             detector=graphs["detector"],

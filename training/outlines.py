@@ -55,7 +55,10 @@ def coco_pixels(outline: Any, shape: Shape) -> Pixels:
 
 
 def _unpack_counts(text: str) -> list[int]:
-    """COCO's compressed run lengths: 5 bits a character, from the lowest, differences from 3rd."""
+    """COCO's compressed run lengths: 5 bits a character, from the lowest, differences from 3rd.
+
+    pycocotools decodes them too, but past the end of its memory where they are broken.
+    """
     counts: list[int] = []
     value = shift = 0
     for character in text:

@@ -21,9 +21,8 @@ from torch import Tensor, nn
 from app.settings import Method
 from training.config import DetectorConfig, SegmenterConfig, load_config, model_of
 from training.data import count_steps, read_split, window_centres
-from training.detector import Detector
+from training.export import MODELS
 from training.losses import detection_loss, segmentation_loss
-from training.segmenter import Segmenter
 
 Stage = DetectorConfig | SegmenterConfig
 TIMED_CROP = 256  # pixels along each side, at most
@@ -56,8 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         used = [row for row in rows if stage.sources.get(row["source"], 1.0) > 0]
         crops = sum(count_crops(row, stage, config.method) for row in used)
         steps = count_steps(stage, crops)
-        model: nn.Module
-        model = (Detector if isinstance(stage, DetectorConfig) else Segmenter)(stage.size)
+        model = MODELS[model_of(stage)](stage.size)
         hours = steps * seconds_per_step(model, stage, config.method) / 3600
         parameters = sum(p.numel() for p in model.parameters()) / 1e6
         cells = [name, f"{model_of(stage)} {stage.size}", stage.start or "nothing"]

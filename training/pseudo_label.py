@@ -25,11 +25,9 @@ from tqdm import tqdm
 from app.detect import detect
 from app.machine import available_threads
 from app.normalise import Normalised
-from app.paste import Labels, relabel
 from app.pixels import ImageError
-from app.predict import Predictor, draw
+from app.predict import Predictor, outline
 from app.read import find_images, open_image
-from app.segment import round_boxes
 from app.session import Run
 from app.settings import Method
 from app.tile import windows
@@ -112,16 +110,6 @@ def fuse_views(image: NDArray[np.uint8], run: Run, method: Method, least_score: 
     )
     good = scores > least_score
     return (boxes[good] * size).astype(np.float32), scores[good].astype(np.float32)
-
-
-def outline(
-    image: NDArray[np.uint8], boxes: NDArray[np.float32], segmenter: Run, method: Method
-) -> Labels:
-    """The label image (H, W) of boxes (N, 4) float32, best first."""
-    canvas = np.zeros(image.shape[:2], np.uint32)
-    rounded = round_boxes(boxes, (image.shape[0], image.shape[1]))
-    areas = draw(image, rounded, segmenter, method, canvas)
-    return Labels(canvas, relabel(areas, method.least_area))
 
 
 def turn(image: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:

@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from app.settings import Method
+from app.whole import written_whole
 from training.config import DetectorConfig, SegmenterConfig, StageConfig, load_config, model_of
 from training.data import Count, load_labelled
 from training.tasks import DetectorTask, SegmenterTask, Task
@@ -177,7 +178,7 @@ class Trainer:
         plot(self.rows, self.folder / "curve.png")
 
     def _write(self, name: str, state: dict[str, Any]) -> None:
-        """Write under another name first: a run killed meanwhile keeps the file it had."""
+        """Write a checkpoint; a run killed meanwhile keeps the one it had."""
         about = {
             "step": self.step,
             "model": model_of(self.task.config),
@@ -186,8 +187,8 @@ class Trainer:
             "method": dataclasses.asdict(self.method),
             "commit": _commit(),
         }
-        torch.save({**state, **about}, self.folder / f"{name}.part")
-        (self.folder / f"{name}.part").rename(self.folder / name)
+        with written_whole(self.folder / name) as part:
+            torch.save({**state, **about}, part)
 
     def _resume(self) -> None:
         state = torch.load(self.folder / "checkpoint.pt", self.device, weights_only=True)
