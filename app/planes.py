@@ -122,7 +122,8 @@ class _DecodedPlanes:
         self.page = series.keyframe
         self.dtype = np.dtype(self.page.dtype)
         separate, depth, height, width, contiguous = self.page.shaped
-        self.rows, self.columns = self.page.tilelength, self.page.tilewidth
+        # Several values where one was due arrive as a tuple, whose products are longer tuples.
+        self.rows, self.columns = int(self.page.tilelength), int(self.page.tilewidth)
         if not self.page.is_tiled:
             self.rows, self.columns = min(self.page.rowsperstrip, height), width
         if depth != 1:
