@@ -258,6 +258,22 @@ def test_pseudo_labelled_images_have_their_share(tiny_images, tiny_config):
     assert 70 < drawn.count("pseudo") < 130
 
 
+def test_pseudo_labelled_images_have_their_share_among_windows(tiny_images, tiny_config):
+    config = dataclasses.replace(
+        tiny_config.detector, window_stride=64, unlabelled=1 / 6, mosaic=0.0
+    )
+    other = [dataclasses.replace(image, name="pseudo") for image in tiny_images[1]]
+    samples = DetectorSamples(tiny_images[0], other, config, tiny_config.method)
+    drawn = [samples.names(n)[0] for n in range(600)]
+    assert 70 < drawn.count("pseudo") < 130
+
+
+def test_an_epoch_without_windows_is_over_the_images(tiny_images, tiny_config):
+    config = dataclasses.replace(tiny_config.detector, window_stride=0, steps=0, epochs=3)
+    samples = DetectorSamples(tiny_images[0], [], config, tiny_config.method)
+    assert samples.steps == 3 * len(tiny_images[0]) / config.batch
+
+
 def test_a_batch_of_another_size_keeps_its_boxes(make_task):
     task = make_task(DetectorTask)
     task.config = dataclasses.replace(task.config, multi_scale=[0.5, 2.0])

@@ -130,11 +130,16 @@ class _Samples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self.seed = stage.seed
         self.drawn: list[str] = []
 
-    def draw(self, rng: np.random.Generator) -> Labelled:
-        other = rng.random() < self.unlabelled_share
-        return self.note((self.unlabelled if other else self.labelled).draw(rng))
+    def draw(self, rng: np.random.Generator, labelled: Labelled | None = None) -> Labelled:
+        """An image: a pseudo-labelled one for their share of the draws, else a labelled one.
 
-    def note(self, image: Labelled) -> Labelled:
+        Args:
+            labelled: the labelled one, where it is not to be drawn.
+        """
+        if rng.random() < self.unlabelled_share:
+            image = self.unlabelled.draw(rng)
+        else:
+            image = labelled or self.labelled.draw(rng)
         self.drawn.append(image.name)
         return image
 
@@ -176,7 +181,7 @@ class DetectorSamples(_Samples):
         size = (config.crop, config.crop)
         mosaic = index < self.last_start * config.batch and rng.random() < config.mosaic
         window = None
-        if config.window_stride and rng.random() >= config.unlabelled:
+        if config.window_stride:
             epoch, place = divmod(index, len(self.windows))
             window = self.windows[epoch_order(config.seed, epoch, len(self.windows))[place]]
         if mosaic:
@@ -207,13 +212,14 @@ class DetectorSamples(_Samples):
     def _crop(
         self, rng: np.random.Generator, size: tuple[int, int], window: Window | None = None
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """A crop (H, W) of one image, around the middle of a window if there is one."""
-        sample = self.note(window[0]) if window else self.draw(rng)
+        """A crop (H, W) of one image; if that is a window's, around the middle of the window."""
+        sample = self.draw(rng, window[0] if window else None)
         low, high = self.config.scale
         scale = scale_factor(sample.label.shape, self.method)
         scale *= math.exp(rng.uniform(math.log(low), math.log(high)))
         view = (size[0] / scale, size[1] / scale)
-        centre = window[1] if window else _crop_centre(rng, sample, view)
+        given = window[1] if window and sample is window[0] else None
+        centre = given or _crop_centre(rng, sample, view)
         affine = random_affine(rng, centre, scale, self.config.rotation, size)
         fill = self.method.pad_value
         image, label = warp(sample.image, sample.label, affine, size, fill)
@@ -236,12 +242,17 @@ def count_steps(stage: StageConfig, count: int) -> int:
 def window_centres(
     shape: tuple[int, ...], config: DetectorConfig, method: Method
 ) -> list[tuple[float, float]]:
-    """Middles xy, in image pixels, of the windows that an image of (H, W) is trained in."""
+    """Middles xy, in image pixels, of the windows that an image of (H, W) is trained in.
+
+    Without a stride of windows there is just one: an epoch then draws as many crops as images.
+    """
+    if not config.window_stride:
+        return [(shape[1] / 2, shape[0] / 2)]
     scale = scale_factor(shape, method)
     rows, columns = (
         [
             (start + min(config.crop, length) / 2) / scale
-            for start in window_starts(length, config.crop, config.window_stride or config.crop, 1)
+            for start in window_starts(length, config.crop, config.window_stride, 1)
         ]
         for length in (round(n * scale) for n in shape)
     )

@@ -70,7 +70,7 @@ def count_crops(row: dict[str, str], stage: Stage, method: Method) -> int:
     if isinstance(stage, SegmenterConfig):
         return int(row["instances"])
     shape = (int(row["height"]), int(row["width"]))
-    return len(window_centres(shape, stage, method)) if stage.window_stride else 1
+    return len(window_centres(shape, stage, method))
 
 
 def seconds_per_step(model: nn.Module, stage: Stage, method: Method) -> float:
