@@ -9,10 +9,11 @@ import pytest
 from app.predict import Predictor
 from app.settings import Method
 from tests.tiny_dataset import make_dataset
-from training.config import DetectorConfig, SegmenterConfig, load_config
+from training.config import BaselineConfig, DetectorConfig, SegmenterConfig, load_config
 from training.data import DetectorSamples, Labelled, load_labelled
 
-SHIPPED = Path(__file__).parent.parent / "training" / "configs" / "shipped.toml"
+CONFIGS = Path(__file__).parent.parent / "training" / "configs"
+SHIPPED = CONFIGS / "shipped.toml"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,7 @@ class TinyConfig:
     method: Method
     detector: DetectorConfig
     segmenter: SegmenterConfig
+    baseline: BaselineConfig
 
 
 @pytest.fixture
@@ -50,7 +52,9 @@ def tiny_config() -> TinyConfig:
     """The shipped configuration at the scale of a test."""
     shipped = load_config(SHIPPED)
     detector, segmenter = shipped.stages["first"], shipped.stages["segmenter"]
+    baseline = load_config(CONFIGS / "ablations.toml").stages["three-class"]
     assert isinstance(detector, DetectorConfig) and isinstance(segmenter, SegmenterConfig)
+    assert isinstance(baseline, BaselineConfig)
     short: dict[str, Any] = {
         "steps": 4,
         "batch": 2,
@@ -63,6 +67,7 @@ def tiny_config() -> TinyConfig:
         method=dataclasses.replace(shipped.method, window=192, stride=128),
         detector=dataclasses.replace(detector, **short, size="nano", crop=64, last_share=0.5),
         segmenter=dataclasses.replace(segmenter, **short),
+        baseline=dataclasses.replace(baseline, **short, crop=64),
     )
 
 

@@ -103,12 +103,13 @@ def test_the_segmenter_learns(make_task, tiny_config, tmp_path):
 def test_command_line_to_weights(model, tiny_data, tiny_config, tmp_path, monkeypatch):
     stage = getattr(tiny_config, model)
     again = dataclasses.replace(stage, start="one")
-    config = Config(method=tiny_config.method, stages={"one": stage, "two": again})
+    stages = {"one": stage, "two": again}
+    config = Config(method=tiny_config.method, stages=stages, systems={}, teacher="")
     monkeypatch.setattr("training.train.load_config", lambda path: config)
     for name in config.stages:
         main([SHIPPED, name, str(tiny_data), str(tmp_path / "run")])
     loaded, note = export.load_model(tmp_path / "run" / "two" / "best.pt")
-    assert isinstance(loaded, Detector if model == "detector" else Segmenter)
+    assert type(loaded) is export.MODELS[model]
     assert "step 4 of 4" in note and "seed 1" in note and stage.size in note
 
 
@@ -299,13 +300,14 @@ def test_the_papers_configuration_is_the_papers():
     assert (config.method.window, final.crop, final.window_stride) == (1536, 1536, 768)
 
 
-def test_a_file_that_extends_another_differs_only_where_it_says(tmp_path):
-    text = f'extends = "{Path(SHIPPED).resolve()}"\n[stage.first]\nsteps = 7\n'
+def test_a_file_that_extends_another_has_its_own_stages(tmp_path):
+    text = f'extends = "{Path(SHIPPED).resolve()}"\n[segmenter]\nbatch = 8\n'
+    text += '[stage.short]\nmodel = "segmenter"\nsteps = 7\nlearning_rate = 2e-3\n'
     (tmp_path / "short.toml").write_text(text)
     short, shipped = load_config(tmp_path / "short.toml"), load_config(Path(SHIPPED))
-    assert short.method == shipped.method and list(short.stages) == list(shipped.stages)
-    assert short.stages["first"] == dataclasses.replace(shipped.stages["first"], steps=7)
-    assert short.stages["second"] == shipped.stages["second"]
+    assert short.method == shipped.method and list(short.stages) == ["short"]
+    segmenter = dataclasses.replace(shipped.stages["segmenter"], batch=8, steps=7)
+    assert short.stages["short"] == segmenter
 
 
 def _images(make_task):

@@ -1,9 +1,11 @@
 """Training configurations: TOML files read into frozen dataclasses.
 
-A file has a table ``method``, the numbers that prediction shares; tables ``detector`` and
-``segmenter``, what the stages of each have in common; and for each stage a table ``stage.NAME``
-with the ``model`` it trains and the keys in which it differs. A file that ``extends`` another one
-needs only what differs from that. Unknown and missing keys are errors.
+A file has a table ``method``, the numbers that prediction shares; tables ``detector``,
+``segmenter`` and ``baseline``, what the stages of each have in common; for each stage a table
+``stage.NAME`` with the ``model`` it trains and the keys in which it differs; and, where systems
+of stages are to be compared, a table ``system.NAME`` for each. A file that ``extends`` another one
+needs only what differs from that; stages and systems it has its own. Unknown and missing keys are
+errors.
 """
 
 import tomllib
@@ -59,23 +61,29 @@ class StageConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorConfig(StageConfig):
-    """The detector's own."""
+class CropConfig(StageConfig):
+    """What models have in common that see many cells at once."""
 
     crop: int
     """Side of a training crop in pixels."""
     window_stride: int
     """Crops are windows this far apart, each drawn once an epoch; 0 cuts them anywhere."""
+    scale: list[float]
+    """Lowest and highest of the random scale, on top of what prediction applies; log-uniform."""
+    rotation: float
+    """Probability of a rotation by any angle; flips and right angles always happen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig(CropConfig):
+    """The detector's own."""
+
     mosaic: float
     """Probability of a crop made of four."""
     mixup: float
     """Probability that a mosaic is blended with another crop."""
-    scale: list[float]
-    """Lowest and highest of the random scale, on top of what prediction applies; log-uniform."""
     multi_scale: list[float]
     """Lowest and highest size of a whole batch, as a share of ``crop``."""
-    rotation: float
-    """Probability of a rotation by any angle; flips and right angles always happen."""
     last_share: float
     """Share of the steps, at the end, without mosaic and mixup and with the L1 term."""
 
@@ -86,12 +94,33 @@ class SegmenterConfig(StageConfig):
 
     jitter: float
     """Probability that a box is moved: each side by up to a fifth of half the box's length."""
+    boxes: str
+    """The detector stage of this file whose boxes cut out the cells that it finds; "" for the
+    labels' own boxes."""
 
 
-KINDS: dict[str, type[DetectorConfig] | type[SegmenterConfig]] = {
+@dataclass(frozen=True, kw_only=True)
+class BaselineConfig(CropConfig):
+    """The end-to-end U-Net of three classes (training/baseline.py)."""
+
+
+Stage = DetectorConfig | SegmenterConfig | BaselineConfig
+KINDS: dict[str, type[Stage]] = {
     "detector": DetectorConfig,
     "segmenter": SegmenterConfig,
+    "baseline": BaselineConfig,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """Trained stages that outline cells together, as training/ablations.py compares them."""
+
+    detector: str
+    """A stage; "" where a baseline needs none."""
+    segmenter: str
+    views: int
+    """Dihedral views of an image whose boxes are merged: 1 or 8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +128,12 @@ class Config:
     """A whole configuration file."""
 
     method: Method
-    stages: dict[str, DetectorConfig | SegmenterConfig]
+    stages: dict[str, Stage]
     """By name, in the order of the file."""
+    systems: dict[str, System]
+    """What is compared, by name."""
+    teacher: str
+    """The system that labels the unlabelled images; "" where none does."""
 
 
 def load_config(path: Path) -> Config:
@@ -110,10 +143,10 @@ def load_config(path: Path) -> Config:
         SettingsError: a key is unknown, missing or of the wrong type; file and key are named.
     """
     tables = _read(path)
-    if unknown := sorted(tables.keys() - {"method", "stage", *KINDS}):
+    if unknown := sorted(tables.keys() - {"method", "stage", "system", "teacher", *KINDS}):
         raise SettingsError(f"{path}: unknown key {unknown[0]!r}; remove it")
     method = build(Method, tables.get("method", {}), path, "method.")
-    stages: dict[str, DetectorConfig | SegmenterConfig] = {}
+    stages: dict[str, Stage] = {}
     for name, table in tables.get("stage", {}).items():
         within = f"stage.{name}."
         model = table.get("model")
@@ -121,19 +154,43 @@ def load_config(path: Path) -> Config:
             raise SettingsError(f"{path}: {within}model is {model!r}; wanted {' or '.join(KINDS)}")
         values = {key: value for key, value in table.items() if key != "model"}
         stage = build(KINDS[model], {**tables.get(model, {}), **values}, path, within)
-        if stage.start and not isinstance(stages.get(stage.start), type(stage)):
-            raise SettingsError(
-                f"{path}: {within}start is {stage.start!r}; an earlier {model} stage was wanted"
-            )
+        earlier = {"start": (stage.start, model)}
+        if isinstance(stage, SegmenterConfig):
+            earlier["boxes"] = (stage.boxes, "detector")
+        for key, (other, kind) in earlier.items():
+            if other and not (other in stages and model_of(stages[other]) == kind):
+                raise SettingsError(
+                    f"{path}: {within}{key} is {other!r}; an earlier {kind} stage was wanted"
+                )
         if bool(stage.steps) == bool(stage.epochs):
             raise SettingsError(f"{path}: {within}steps or epochs must be 0, and not both")
         stages[name] = stage
-    return Config(method=method, stages=stages)
+    systems = {
+        name: _load_system(table, path, f"system.{name}.", stages)
+        for name, table in tables.get("system", {}).items()
+    }
+    teacher = tables.get("teacher", "")
+    if teacher and teacher not in systems:
+        raise SettingsError(f"{path}: teacher is {teacher!r}; one of the systems was wanted")
+    return Config(method=method, stages=stages, systems=systems, teacher=teacher)
 
 
-def model_of(stage: DetectorConfig | SegmenterConfig) -> str:
+def model_of(stage: Stage) -> str:
     """The name of the model that a stage trains."""
     return next(name for name, kind in KINDS.items() if isinstance(stage, kind))
+
+
+def _load_system(table: Any, path: Path, within: str, stages: dict[str, Stage]) -> System:
+    system = build(System, table, path, within)
+    models = [model_of(stages[s]) for s in (system.detector, system.segmenter) if s in stages]
+    wanted = ["detector", "segmenter"] if system.detector else ["baseline"]
+    if models != wanted or system.views not in (1, 8):
+        raise SettingsError(
+            f"{path}: {within[:-1]} names {system.detector!r} and {system.segmenter!r} with "
+            f"{system.views} views; a detector and a segmenter stage with 1 or 8 views, or a "
+            "baseline stage alone, were wanted"
+        )
+    return system
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -145,7 +202,10 @@ def _read(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: not valid TOML ({error})") from error
     base = tables.pop("extends", None)
-    return tables if base is None else _merge(_read(path.parent / base), tables)
+    if base is None:
+        return tables
+    common = {k: v for k, v in _read(path.parent / base).items() if k in ("method", *KINDS)}
+    return _merge(common, tables)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

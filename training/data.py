@@ -14,7 +14,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,13 +25,16 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
+from app.detect import detect
 from app.normalise import normalise
 from app.read import read_image
 from app.segment import crop, resize, round_boxes
+from app.session import Run
 from app.settings import Method
 from app.tile import scale_factor, window_starts
 from training.augmentation import jitter_box, label_boxes, photometric, random_affine, warp
-from training.config import DetectorConfig, SegmenterConfig, StageConfig
+from training.config import CropConfig, DetectorConfig, SegmenterConfig, StageConfig
+from training.losses import paired_iou
 
 
 @dataclass(frozen=True)
@@ -154,14 +157,14 @@ class _Samples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return self.drawn
 
 
-class DetectorSamples(_Samples):
-    """Sample i is a crop (3, S, S) uint8 and its boxes (N, 4) float32 xyxy."""
+class CropSamples(_Samples):
+    """Crops of images that hold many cells."""
 
     def __init__(
         self,
         images: list[Labelled],
         unlabelled: list[Labelled],
-        config: DetectorConfig,
+        config: CropConfig,
         method: Method,
     ) -> None:
         super().__init__(images, unlabelled, config)
@@ -173,6 +176,48 @@ class DetectorSamples(_Samples):
             for centre in window_centres(image.label.shape, config, method)
         ]
         self.steps = count_steps(config, len(self.windows))
+
+    def window(self, index: int) -> Window | None:
+        """The window of a sample; None where crops lie anywhere."""
+        if not self.config.window_stride:
+            return None
+        epoch, place = divmod(index, len(self.windows))
+        return self.windows[int(epoch_order(self.seed, epoch, len(self.windows))[place])]
+
+    def view(
+        self, rng: np.random.Generator, size: tuple[int, int], window: Window | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float64]]:
+        """A crop (H, W) of one image; if that is a window's, around the middle of the window.
+
+        Returns:
+            (H, W, 3) uint8; its (H, W) label image; the pixels that each id would have uncut.
+        """
+        sample = self.draw(rng, window[0] if window else None)
+        low, high = self.config.scale
+        scale = scale_factor(sample.label.shape, self.method)
+        scale *= math.exp(rng.uniform(math.log(low), math.log(high)))
+        given = window[1] if window and sample is window[0] else None
+        centre = given or _crop_centre(rng, sample, (size[0] / scale, size[1] / scale))
+        affine = random_affine(rng, centre, scale, self.config.rotation, size)
+        image, label = warp(sample.image, sample.label, affine, size, self.method.pad_value)
+        if rng.random() < self.config.photometric:
+            image = photometric(rng, image)
+        return image, label, sample.areas * scale**2
+
+
+class DetectorSamples(CropSamples):
+    """Sample i is a crop (3, S, S) uint8 and its boxes (N, 4) float32 xyxy."""
+
+    config: DetectorConfig
+
+    def __init__(
+        self,
+        images: list[Labelled],
+        unlabelled: list[Labelled],
+        config: DetectorConfig,
+        method: Method,
+    ) -> None:
+        super().__init__(images, unlabelled, config, method)
         self.last_start = round(self.steps * (1 - config.last_share))
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -180,10 +225,7 @@ class DetectorSamples(_Samples):
         rng = self.start(index)
         size = (config.crop, config.crop)
         mosaic = index < self.last_start * config.batch and rng.random() < config.mosaic
-        window = None
-        if config.window_stride:
-            epoch, place = divmod(index, len(self.windows))
-            window = self.windows[epoch_order(config.seed, epoch, len(self.windows))[place]]
+        window = self.window(index)
         if mosaic:
             image, boxes = self._mosaic(rng, window)
             if rng.random() < config.mixup:
@@ -212,20 +254,9 @@ class DetectorSamples(_Samples):
     def _crop(
         self, rng: np.random.Generator, size: tuple[int, int], window: Window | None = None
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """A crop (H, W) of one image; if that is a window's, around the middle of the window."""
-        sample = self.draw(rng, window[0] if window else None)
-        low, high = self.config.scale
-        scale = scale_factor(sample.label.shape, self.method)
-        scale *= math.exp(rng.uniform(math.log(low), math.log(high)))
-        view = (size[0] / scale, size[1] / scale)
-        given = window[1] if window and sample is window[0] else None
-        centre = given or _crop_centre(rng, sample, view)
-        affine = random_affine(rng, centre, scale, self.config.rotation, size)
-        fill = self.method.pad_value
-        image, label = warp(sample.image, sample.label, affine, size, fill)
-        if rng.random() < self.config.photometric:
-            image = photometric(rng, image)
-        return image, label_boxes(label, sample.areas * scale**2)[0]
+        """As ``view``, with boxes."""
+        image, label, areas = self.view(rng, size, window)
+        return image, label_boxes(label, areas)[0]
 
 
 @lru_cache(maxsize=2)
@@ -240,7 +271,7 @@ def count_steps(stage: StageConfig, count: int) -> int:
 
 
 def window_centres(
-    shape: tuple[int, ...], config: DetectorConfig, method: Method
+    shape: tuple[int, ...], config: CropConfig, method: Method
 ) -> list[tuple[float, float]]:
     """Middles xy, in image pixels, of the windows that an image of (H, W) is trained in.
 
@@ -315,6 +346,24 @@ class SegmenterSamples(_Samples):
             image = photometric(rng, np.ascontiguousarray(image))
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return pixels, torch.from_numpy(np.ascontiguousarray(mask))
+
+
+def with_predicted_boxes(sample: Labelled, detector: Run, method: Method) -> Labelled:
+    """An image in which each cell that the detector finds has the detector's box.
+
+    The segmenter then trains on what it will see; a cell is found by the box that overlaps its
+    own most, if at least by half (IoU).
+
+    Args:
+        detector: as ``app.detect.detect`` wants it.
+    """
+    found, _ = detect(sample.image, detector, method)
+    if not len(found):
+        return sample
+    iou = paired_iou(torch.from_numpy(sample.boxes)[:, None], torch.from_numpy(found)[None])
+    best, which = (part.numpy() for part in iou.max(1))
+    boxes = np.where((best >= 0.5)[:, None], found[which], sample.boxes)
+    return replace(sample, boxes=boxes)
 
 
 def cell_crop(

@@ -17,10 +17,13 @@ from typing import Any, ClassVar
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
+from app.session import Run
 from app.settings import FILE_NAME, Graph, Method, Settings, load_settings, sha256
+from training.baseline import Baseline
 from training.config import load_config
 from training.detector import GRANULARITY, Detector
 from training.segmenter import Segmenter
@@ -28,8 +31,12 @@ from training.segmenter import Segmenter
 # Largest difference between torch and ONNX Runtime; boxes in pixels, the rest as shares of 1.
 TOLERANCE = {"boxes": 0.02, "scores": 1e-4, "masks": 1e-4}
 _OPSET = 18
-MODELS: dict[str, type[Detector | Segmenter]] = {"detector": Detector, "segmenter": Segmenter}
-FAMILIES = {"detector": "YOLOX", "segmenter": "U-Net"}
+MODELS: dict[str, type[Detector | Segmenter]] = {
+    "detector": Detector,
+    "segmenter": Segmenter,
+    "baseline": Baseline,
+}
+FAMILIES = {"detector": "YOLOX", "segmenter": "U-Net", "baseline": "three-class U-Net"}
 
 
 class ExportedDetector(nn.Module):
@@ -83,17 +90,35 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("config", "detector", "segmenter", "weights"):
         parser.add_argument(name, type=Path)
     options = parser.parse_args(arguments)
-    method = load_config(options.config).method
-    detector, detector_note = load_model(options.detector / "best.pt")
-    segmenter, segmenter_note = load_model(options.segmenter / "best.pt")
-    if not (isinstance(detector, Detector) and isinstance(segmenter, Segmenter)):
-        parser.error("the runs of a detector and of a segmenter were wanted, in this order")
-    models: dict[str, tuple[Exported, str]] = {
-        "detector": (ExportedDetector(detector), detector_note),
-        "segmenter": (ExportedSegmenter(segmenter, method.crop_size), segmenter_note),
-    }
-    write_weights(models, method, options.weights)
+    try:
+        export_runs(
+            options.detector, options.segmenter, load_config(options.config).method, options.weights
+        )
+    except TypeError as error:
+        parser.error(str(error))
     return 0
+
+
+def export_runs(detector: Path, segmenter: Path, method: Method, weights: Path) -> None:
+    """Write the weights of a trained detector and segmenter.
+
+    Args:
+        detector: folder of its stage; ``segmenter`` likewise.
+        method: the numbers that go into the settings.
+        weights: as ``write_weights`` wants it.
+
+    Raises:
+        TypeError: the folders are of other models.
+    """
+    boxes, boxes_note = load_model(detector / "best.pt")
+    masks, masks_note = load_model(segmenter / "best.pt")
+    if not (isinstance(boxes, Detector) and type(masks) is Segmenter):
+        raise TypeError("the runs of a detector and of a segmenter were wanted, in this order")
+    models: dict[str, tuple[Exported, str]] = {
+        "detector": (ExportedDetector(boxes), boxes_note),
+        "segmenter": (ExportedSegmenter(masks, method.crop_size), masks_note),
+    }
+    write_weights(models, method, weights)
 
 
 def load_model(checkpoint: Path) -> tuple[Detector | Segmenter, str]:
@@ -108,6 +133,16 @@ def load_model(checkpoint: Path) -> tuple[Detector | Segmenter, str]:
         "see README.md beside this file"
     )
     return model, note
+
+
+def runner(model: Exported) -> Run:
+    """A model as a function of arrays, as ``app.session.runner`` makes one of a graph."""
+
+    @torch.inference_mode()
+    def run(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        return [output.numpy() for output in model(torch.from_numpy(batch))]
+
+    return run
 
 
 def write_weights(

@@ -93,7 +93,7 @@ def _pieces(ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 def _connected(values: NDArray[Any], connectivity: int) -> NDArray[np.int64]:
     """Numbers for the connected areas of one value, from the top left; 0 stays 0."""
-    areas = measure.label(values, background=0, connectivity=connectivity)  # type: ignore[no-untyped-call]
+    areas = measure.label(values, background=0, connectivity=connectivity)
     return np.asarray(areas, np.int64)
 
 

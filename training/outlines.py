@@ -49,7 +49,7 @@ def coco_pixels(outline: Any, shape: Shape) -> Pixels:
             xy = np.asarray(points, np.float64)
             if xy.ndim != 1 or len(xy) % 2 or len(xy) < 6:
                 raise ValueError(f"polygon of shape {xy.shape}; wanted x, y of 3 or more points")
-            rows_columns = polygon(xy[1::2] - 0.5, xy[::2] - 0.5, shape)  # type: ignore[no-untyped-call]
+            rows_columns = polygon(xy[1::2] - 0.5, xy[::2] - 0.5, shape)
             mask[rows_columns] = True
     return np.flatnonzero(mask)
 

@@ -52,7 +52,7 @@ def overlay(image: NDArray[np.uint8], label: NDArray[np.integer]) -> NDArray[np.
     hues = (np.arange(int(label.max()) + 1) * 67 % 180).astype(np.uint8)
     colours = np.stack((hues, np.full_like(hues, 200), np.full_like(hues, 255)), 1)[None]
     colours = np.asarray(cv2.cvtColor(colours, cv2.COLOR_HSV2RGB), np.uint8)[0]
-    rim = find_boundaries(label, mode="inner")  # type: ignore[no-untyped-call]
+    rim = find_boundaries(label, mode="inner")
     outlined = image.copy()
     outlined[rim] = colours[label[rim]]
     return np.concatenate((image, outlined), 1)

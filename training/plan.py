@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from app.settings import Method
-from training.config import DetectorConfig, SegmenterConfig, load_config, model_of
+from training.baseline import class_loss
+from training.config import BaselineConfig, SegmenterConfig, Stage, load_config, model_of
 from training.data import count_steps, read_split, window_centres
 from training.export import MODELS
 from training.losses import detection_loss, segmentation_loss
 
-Stage = DetectorConfig | SegmenterConfig
 TIMED_CROP = 256  # pixels along each side, at most
 TIMED_STEPS = 3
 TITLES = (
@@ -75,8 +75,8 @@ def count_crops(row: dict[str, str], stage: Stage, method: Method) -> int:
 
 def seconds_per_step(model: nn.Module, stage: Stage, method: Method) -> float:
     """Estimated from steps on one small crop, by the pixels of a whole batch."""
-    size = stage.crop if isinstance(stage, DetectorConfig) else method.crop_size
-    batch = 1 if isinstance(stage, DetectorConfig) else stage.batch
+    size = method.crop_size if isinstance(stage, SegmenterConfig) else stage.crop
+    batch = stage.batch if isinstance(stage, SegmenterConfig) else 1
     small = min(size, TIMED_CROP)
     images = torch.rand((batch, 3, small, small)).contiguous(memory_format=torch.channels_last)
     model.train().to(memory_format=torch.channels_last)
@@ -93,6 +93,10 @@ def seconds_per_step(model: nn.Module, stage: Stage, method: Method) -> float:
 def loss(stage: Stage, outputs: Any, images: Tensor) -> Tensor:
     """The loss of a model's outputs, against something."""
     side = images.shape[-1]
+    if isinstance(stage, BaselineConfig):
+        return class_loss(
+            outputs[0].float(), torch.ones((len(images), side, side), dtype=torch.int64)
+        )
     if isinstance(stage, SegmenterConfig):
         return segmentation_loss(outputs[0].float(), torch.ones((len(images), side, side)))
     corners = torch.arange(8, side - 32, 32).float()

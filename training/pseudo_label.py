@@ -13,6 +13,7 @@ Source: VSM paper, section 2.4 (semi-supervised training).
 
 import argparse
 import csv
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from app.write import write_label
 
 VIEWS = 8
 SOURCE = "pseudo"
+_LEAST_IN_VIEW = 0.1  # score of a box that takes part
 Boxes = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
@@ -100,7 +102,9 @@ def fuse_views(image: NDArray[np.uint8], run: Run, method: Method, least_score: 
     """
     shape = (image.shape[0], image.shape[1])
     size = np.array([shape[1], shape[0]] * 2, np.float32)
-    found = [detect(turn(image, view), run, method) for view in range(VIEWS)]
+    # A view in which a cell is missed counts as 0, so one that hardly sees it must still say so.
+    hopeful = dataclasses.replace(method, score_threshold=_LEAST_IN_VIEW)
+    found = [detect(turn(image, view), run, hopeful) for view in range(VIEWS)]
     shares = [turn_back(boxes, view, shape) / size for view, (boxes, _) in enumerate(found)]
     boxes, scores, _ = weighted_boxes_fusion(
         [np.clip(share, 0, 1) for share in shares],

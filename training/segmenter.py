@@ -2,13 +2,16 @@
 
 ``full`` is the published segmenter (VSM paper, section 2.3): mmsegmentation's U-Net with an ASPP
 decode head and, while training, an auxiliary FCN head. ``slim`` keeps the U-Net's shape with a
-sixteenth of the arithmetic and a plain head, for two CPU cores.
+sixteenth of the arithmetic and a plain head, for two CPU cores. ``swin`` has a Swin Transformer
+for its encoder (table 6).
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.swin_transformer import PatchMerging, swin_t
 
 CLASSES = 2  # background, cell
 
@@ -22,41 +25,82 @@ class Size(NamedTuple):
 
 
 SIZES = {"full": Size(64, 5, aspp=True), "slim": Size(16, 4, aspp=False)}
+SWIN = "swin"
 _AUXILIARY_CHANNELS = 64
 _ASPP_CHANNELS = 16
 _ASPP_DILATIONS = (1, 12, 24, 36)
 
 
 class Segmenter(nn.Module):
-    """U-Net: (B, 3, H, W) float RGB in [0, 255] to (B, 2, H, W) logits of background and cell.
+    """(B, 3, H, W) float RGB in [0, 255] to (B, C, H, W) logits of background and cell.
 
-    H and W are multiples of 2 ** (stages - 1). In training mode of ``full`` the auxiliary head's
-    logits, (B, 2, H / 2, W / 2), come second.
+    H and W are multiples of 2 ** (stages - 1), of ``swin`` of 32. In training mode of ``full`` the
+    auxiliary head's logits, (B, C, H / 2, W / 2), come second.
+
+    Args:
+        size: a key of SIZES, or ``swin``.
+        classes: C, where there are more than the two.
     """
 
-    def __init__(self, size: str) -> None:
+    def __init__(self, size: str, classes: int = CLASSES) -> None:
         super().__init__()
-        base, stages, aspp = SIZES[size]
-        widths = [base * 2**i for i in range(stages)]
-        self.encoder = nn.ModuleList(
-            _double(3 if i == 0 else widths[i - 1], widths[i]) for i in range(stages)
+        base, stages, aspp = SIZES.get(size, Size(0, 0, aspp=False))
+        self.encoder: Encoder | SwinEncoder = (
+            SwinEncoder() if size == SWIN else Encoder([base * 2**i for i in range(stages)])
         )
-        self.decoder = nn.ModuleList(Up(widths[i + 1], widths[i]) for i in range(stages - 1))
-        self.head = ASPPHead(base) if aspp else nn.Conv2d(base, CLASSES, 1)
-        self.auxiliary = FCNHead(2 * base) if aspp else None
+        widths = self.encoder.widths
+        self.decoder = nn.ModuleList(Up(below, width) for width, below in pairwise(widths))
+        self.head = ASPPHead(base, classes) if aspp else nn.Conv2d(widths[0], classes, 1)
+        self.auxiliary = FCNHead(widths[1], classes) if aspp else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        x = images / 127.5 - 1.0
-        skips = []
-        for i, stage in enumerate(self.encoder):
-            x = stage(nn.functional.max_pool2d(x, 2) if i else x)
-            skips.append(x)
+        *skips, x = self.encoder(images / 127.5 - 1.0)
         above = x
         for i in reversed(range(len(self.decoder))):
             above, x = x, self.decoder[i](x, skips[i])
         if self.auxiliary is not None and self.training:
             return self.head(x), self.auxiliary(above)
         return (self.head(x),)
+
+
+class Encoder(nn.ModuleList):
+    """Pairs of convolutions, each at half the resolution of the one before."""
+
+    def __init__(self, widths: list[int]) -> None:
+        self.widths = widths
+        super().__init__(_double(*pair) for pair in zip([3, *widths], widths, strict=False))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Maps of (B, widths[i], H / 2 ** i, W / 2 ** i)."""
+        maps = []
+        for i, stage in enumerate(self):
+            x = stage(nn.functional.max_pool2d(x, 2) if i else x)
+            maps.append(x)
+        return maps
+
+
+class SwinEncoder(nn.Module):
+    """Swin-Transformer-tiny (torchvision's), with convolutions for the two finest maps.
+
+    Source: Liu et al. 2021, section 3; VSM paper, table 6.
+    """
+
+    widths = (24, 48, 96, 192, 384, 768)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = Encoder(list(self.widths[:2]))
+        self.stages = swin_t().features  # patches, blocks, and then merging and blocks in turn
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Maps of (B, widths[i], H / 2 ** i, W / 2 ** i)."""
+        maps: list[Tensor] = self.fine(x)
+        x = self.stages[0](x)
+        for stage in self.stages[1:]:
+            x = stage(x)
+            if not isinstance(stage, PatchMerging):
+                maps.append(x.permute(0, 3, 1, 2))
+        return maps
 
 
 class Up(nn.Module):
@@ -76,7 +120,7 @@ class Up(nn.Module):
 class ASPPHead(nn.Module):
     """Atrous spatial pyramid pooling (DeepLabv3, section 3.3) and the class layer."""
 
-    def __init__(self, inputs: int):
+    def __init__(self, inputs: int, classes: int):
         super().__init__()
         channels = _ASPP_CHANNELS
         self.pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), _conv(inputs, channels, 1))
@@ -84,7 +128,7 @@ class ASPPHead(nn.Module):
             _conv(inputs, channels, 1 if d == 1 else 3, d) for d in _ASPP_DILATIONS
         )
         self.fuse = _conv((len(_ASPP_DILATIONS) + 1) * channels, channels, 3)
-        self.classes = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels, CLASSES, 1))
+        self.classes = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels, classes, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = self.pooled(x).expand(-1, -1, x.shape[-2], x.shape[-1])
@@ -96,10 +140,10 @@ class ASPPHead(nn.Module):
 class FCNHead(nn.Module):
     """One convolution and the class layer, on the map before the last; used in training only."""
 
-    def __init__(self, inputs: int):
+    def __init__(self, inputs: int, classes: int):
         super().__init__()
         self.conv = _conv(inputs, _AUXILIARY_CHANNELS, 3)
-        self.classes = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(_AUXILIARY_CHANNELS, CLASSES, 1))
+        self.classes = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(_AUXILIARY_CHANNELS, classes, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.classes(self.conv(x))

@@ -1,13 +1,8 @@
-"""The two models as tasks for one trainer.
-
-A task has a ``config``, a ``model``, ``samples`` to draw from, ``collate`` to make batches of
-them, ``loss`` (scalars by name, ``loss`` the one for gradients), and ``validate`` (scores by name
-on the validation split, ``score`` the one to choose by; higher is better).
-"""
+"""The two models as tasks for one trainer: a model, samples to draw from, a loss, a score."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,11 +22,29 @@ from training.detector import GRANULARITY, Detector
 from training.losses import detection_loss, paired_iou, segmentation_loss
 from training.segmenter import Segmenter
 
+Scalars = dict[str, Tensor]
 _VALIDATION_SIDE = 1024  # the middle of a larger image is enough to watch a training run
 _VALIDATION_CELLS = 40  # of an image
 _LEAST_SCORE = 0.01  # of a box that counts for mAP
 _MOST_BOXES = 1000  # of an image, for mAP; COCO's own 100 are too few for cells
 _AUXILIARY_WEIGHT = 0.4  # mmsegmentation's
+
+
+class Task(Protocol):
+    """What the trainer asks of a task."""
+
+    config: Any
+    model: nn.Module
+    samples: Any
+
+    def collate(self, items: list[Any]) -> Any:
+        """A batch of samples."""
+
+    def loss(self, model: nn.Module, batch: Any, step: int) -> Scalars:
+        """Scalars by name; ``loss`` is the one for gradients."""
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Scores by name on the validation split; ``score`` is the one to choose by."""
 
 
 class DetectorTask:
@@ -49,15 +62,13 @@ class DetectorTask:
         self.method = method
         self.model: nn.Module = Detector(config.size)
         self.samples = DetectorSamples(train, list(unlabelled), config, method)
-        self.val = [(v.modality, *_middle(v, method)) for v in val]
+        self.val = [(v.modality, *_middle_boxes(v, method)) for v in val]
 
     def collate(self, items: list[Any]) -> Any:
         return collate_boxes(items)
 
-    def loss(
-        self, model: nn.Module, batch: tuple[Tensor, list[Tensor]], step: int
-    ) -> dict[str, Tensor]:
-        images, boxes = self._scaled(_floats(batch[0], model), batch[1], step)
+    def loss(self, model: nn.Module, batch: tuple[Tensor, list[Tensor]], step: int) -> Scalars:
+        images, boxes = self._scaled(floats(batch[0], model), batch[1], step)
         predictions = model(images)
         shape = (images.shape[-2], images.shape[-1])
         use_l1 = step >= self.samples.last_start
@@ -83,7 +94,7 @@ class DetectorTask:
         precision.warn_on_many_detections = False
         for modality, image, truth in self.val:
             batch = torch.from_numpy(image).permute(2, 0, 1)[None]
-            predicted = model(_floats(batch, model))
+            predicted = model(floats(batch, model))
             score = (predicted.objectness.sigmoid() * predicted.classes[..., 0].sigmoid())[0].cpu()
             found = score > _LEAST_SCORE
             boxes, score = predicted.boxes[0].cpu()[found].numpy(), score[found].numpy()
@@ -93,8 +104,12 @@ class DetectorTask:
             precision.update(
                 [{**_named(boxes), "scores": torch.from_numpy(score)}], [_named(truth)]
             )
-        means = precision.compute()
-        return {**_means(scores), "mAP": float(means["map"]), "mAP50": float(means["map_50"])}
+        precisions = precision.compute()
+        return {
+            **means(scores),
+            "mAP": float(precisions["map"]),
+            "mAP50": float(precisions["map_50"]),
+        }
 
 
 class SegmenterTask:
@@ -116,10 +131,10 @@ class SegmenterTask:
     def collate(self, items: list[Any]) -> Any:
         return default_collate(items)
 
-    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor], step: int) -> Scalars:
         images, masks = batch
         masks = masks.to(next(model.parameters()).device)
-        main, *auxiliary = (logits.float() for logits in model(_floats(images, model)))
+        main, *auxiliary = (logits.float() for logits in model(floats(images, model)))
         loss = segmentation_loss(main, masks)
         for logits in auxiliary:
             small = nn.functional.avg_pool2d(masks[:, None], masks.shape[-1] // logits.shape[-1])
@@ -129,14 +144,11 @@ class SegmenterTask:
     def validate(self, model: nn.Module) -> dict[str, float]:
         scores: dict[str, list[float]] = defaultdict(list)
         for modality, images, masks in self.val:
-            logits = model(_floats(torch.from_numpy(images), model))[0].float().cpu()
+            logits = model(floats(torch.from_numpy(images), model))[0].float().cpu()
             found = (logits[:, 1] > logits[:, 0]).numpy()
             overlap = (found & masks).sum((1, 2))
             scores[modality] += list(overlap / np.maximum((found | masks).sum((1, 2)), 1))
-        return _means(scores)
-
-
-Task = DetectorTask | SegmenterTask
+        return means(scores)
 
 
 def box_f1(found: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
@@ -153,26 +165,36 @@ def _named(boxes: NDArray[np.float32]) -> dict[str, Tensor]:
     return {"boxes": torch.from_numpy(boxes), "labels": torch.zeros(len(boxes), dtype=torch.int64)}
 
 
-def _floats(images: Tensor, model: nn.Module) -> Tensor:
+def floats(images: Tensor, model: nn.Module) -> Tensor:
     device = next(model.parameters()).device
     return images.to(device).float().contiguous(memory_format=torch.channels_last)
 
 
-def _means(scores: dict[str, list[float]]) -> dict[str, float]:
+def means(scores: dict[str, list[float]]) -> dict[str, float]:
     everything = [value for values in scores.values() for value in values]
     means = {modality: float(np.mean(values)) for modality, values in sorted(scores.items())}
     return {"score": float(np.mean(everything)), **means}
 
 
-def _middle(sample: Labelled, method: Method) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The middle of an image at detection scale and the boxes in it."""
+def middle(
+    sample: Labelled, method: Method
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float64]]:
+    """The middle of an image at detection scale, its label image, and the pixels of each id."""
     scale = scale_factor(sample.label.shape, method)
     height, width = (min(round(side * scale), _VALIDATION_SIDE) for side in sample.label.shape)
-    middle = np.array(sample.label.shape[::-1]) / 2 - 0.5
-    offset = np.array([width, height]) / 2 - 0.5 - scale * middle
+    centre = np.array(sample.label.shape[::-1]) / 2 - 0.5
+    offset = np.array([width, height]) / 2 - 0.5 - scale * centre
     affine = np.array([[scale, 0.0, offset[0]], [0.0, scale, offset[1]]])
     image, label = warp(sample.image, sample.label, affine, (height, width), method.pad_value)
-    return pad(image, method), label_boxes(label, sample.areas * scale**2)[0]
+    return image, label, sample.areas * scale**2
+
+
+def _middle_boxes(
+    sample: Labelled, method: Method
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The middle of an image at detection scale, padded, and the boxes in it."""
+    image, label, areas = middle(sample, method)
+    return pad(image, method), label_boxes(label, areas)[0]
 
 
 def _cells(sample: Labelled, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

@@ -6,8 +6,9 @@ STAGE is one of the configuration's; DATA a folder in the challenge's layout (tr
 RUN/STAGE receives checkpoint.pt (the state to go on from), best.pt (the averaged weights that
 scored best on split ``val``), log.csv and curve.png. A sample depends on the seed and its number
 alone, so a resumed run goes on with just what an unbroken one would have seen. A stage that starts
-from another one takes RUN/OTHER/best.pt; one with ``unlabelled`` samples takes the pseudo-labels
-in RUN/pseudo (training/pseudo_label.py). With ``--start FILE`` another best.pt is started from.
+from another one, or cuts its crops by another one's ``boxes``, takes RUN/OTHER/best.pt; one with
+``unlabelled`` samples takes the pseudo-labels in RUN/pseudo (training/pseudo_label.py). With
+``--start FILE`` another best.pt is started from.
 """
 
 import argparse
@@ -29,8 +30,18 @@ from tqdm import tqdm
 
 from app.settings import Method
 from app.whole import written_whole
-from training.config import DetectorConfig, SegmenterConfig, StageConfig, load_config, model_of
-from training.data import Count, load_labelled
+from training.baseline import BaselineTask
+from training.config import (
+    BaselineConfig,
+    DetectorConfig,
+    Stage,
+    StageConfig,
+    load_config,
+    model_of,
+)
+from training.data import Count, load_labelled, with_predicted_boxes
+from training.detector import Detector
+from training.export import ExportedDetector, load_model, runner
 from training.tasks import DetectorTask, SegmenterTask, Task
 
 PSEUDO = "pseudo"  # folder of the pseudo-labels in that of a run
@@ -56,14 +67,19 @@ def main(arguments: list[str] | None = None) -> None:
     Trainer(task, config.method, options.run / options.stage).run()
 
 
-def make_task(
-    stage: DetectorConfig | SegmenterConfig, method: Method, data: Path, run: Path
-) -> Task:
+def make_task(stage: Stage, method: Method, data: Path, run: Path) -> Task:
     """The task of a stage, with its images in memory."""
     train, val = (load_labelled(data, split, method) for split in ("train", "val"))
     unlabelled = load_labelled(run / PSEUDO, "train", method) if stage.unlabelled else []
     if isinstance(stage, DetectorConfig):
         return DetectorTask(stage, method, train, val, unlabelled)
+    if isinstance(stage, BaselineConfig):
+        return BaselineTask(stage, method, train, val)
+    if stage.boxes:
+        model, _ = load_model(run / stage.boxes / "best.pt")
+        assert isinstance(model, Detector)  # the configuration says so
+        detector = runner(ExportedDetector(model))
+        train = [with_predicted_boxes(image, detector, method) for image in train]
     return SegmenterTask(stage, method, train, val, unlabelled)
 
 
