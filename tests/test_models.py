@@ -51,6 +51,17 @@ def test_slim_segmenter_is_a_twentieth_of_the_full_one():
         assert 20 * multiply_adds(Segmenter("slim"), 64) < multiply_adds(Segmenter("full"), 64)
 
 
+@pytest.mark.parametrize("size", ["full", "slim", "swin"])
+def test_every_part_of_a_segmenter_takes_part(size):
+    torch.manual_seed(0)
+    model = Segmenter(size, classes=3)
+    outputs = model(torch.rand(2, 3, 64, 96))
+    assert outputs[0].shape == (2, 3, 64, 96)
+    sum(output.square().sum() for output in outputs).backward()
+    idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not idle
+
+
 @pytest.mark.parametrize("size", ["nano", "tiny"])
 def test_detector_output_on_an_image_that_is_not_square(size):
     model = Detector(size).eval()

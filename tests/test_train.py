@@ -14,7 +14,12 @@ from app.settings import SettingsError, load_settings
 from app.tile import scale_factor
 from training import export
 from training.config import KINDS, Config, load_config
-from training.data import DetectorSamples, SegmenterSamples, load_labelled
+from training.data import (
+    DetectorSamples,
+    SegmenterSamples,
+    load_labelled,
+    with_predicted_boxes,
+)
 from training.data import main as link_split
 from training.detector import Detector
 from training.segmenter import Segmenter
@@ -195,6 +200,18 @@ def test_a_split_is_linked_into_a_folder(tiny_data, tmp_path):
     names = sorted(path.name for path in (tmp_path / "val").iterdir())
     assert names == [f"disc{number}.png" for number in range(4, 8)]
     assert find_images(tmp_path / "val")[0].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_cell_has_the_box_of_the_detector_that_finds_it(tiny_images, tiny_config):
+    image = tiny_images[0][0]
+    method = dataclasses.replace(tiny_config.method, most_magnification=1.0)
+    near, far = image.boxes[0] + 1, image.boxes[1] + 40
+    found = [np.stack((near, far))[None], np.full((1, 2), 0.9, np.float32)]
+    changed = with_predicted_boxes(image, lambda batch: found, method)
+    np.testing.assert_allclose(changed.boxes[0], near)
+    np.testing.assert_array_equal(changed.boxes[1:], image.boxes[1:])
+    nothing = [np.zeros((1, 0, 4), np.float32), np.zeros((1, 0), np.float32)]
+    assert with_predicted_boxes(image, lambda batch: nothing, method) is image
 
 
 def test_box_f1_in_closed_form():
