@@ -93,7 +93,7 @@ def instances(classes: NDArray[np.integer]) -> NDArray[np.int32]:
 
 
 def class_loss(logits: Tensor, classes: Tensor) -> Tensor:
-    """Cross-entropy + Dice, the mean over the classes.
+    """Cross-entropy + Dice, the mean over images and classes.
 
     Args:
         logits: (B, 3, H, W).
@@ -101,8 +101,8 @@ def class_loss(logits: Tensor, classes: Tensor) -> Tensor:
     """
     wanted = one_hot(classes, CLASSES).permute(0, 3, 1, 2).float()
     found = logits.softmax(1)
-    over = (0, 2, 3)
-    dice = (2 * (found * wanted).sum(over) + 1) / ((found + wanted).sum(over) + 1)
+    overlap, areas = (part.sum((2, 3)) for part in (found * wanted, found + wanted))
+    dice = (2 * overlap + 1) / (areas + 1)
     return cross_entropy(logits, classes) + (1.0 - dice).mean()
 
 

@@ -41,6 +41,8 @@ class StageConfig:
     final_learning_rate: float
     """As a share of the highest; a cosine leads to it."""
     weight_decay: float
+    precision: Literal["bfloat16", "float32"]
+    """Of the models' arithmetic; weights, and the arithmetic of the losses, are float32."""
     clip_norm: float
     """Gradients with a larger norm are scaled down to it."""
     ema_decay: float
@@ -58,6 +60,7 @@ class StageConfig:
     checkpoint_steps: int
     """Steps between checkpoints and lines of the log."""
     validation_steps: int
+    """Steps between scores on split ``val``; 0 for an epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)

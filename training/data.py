@@ -175,6 +175,7 @@ class CropSamples(_Samples):
             for image in self.labelled.images
             for centre in window_centres(image.label.shape, config, method)
         ]
+        self.epoch_steps = math.ceil(len(self.windows) / config.batch)
         self.steps = count_steps(config, len(self.windows))
 
     def window(self, index: int) -> Window | None:
@@ -328,7 +329,9 @@ class SegmenterSamples(_Samples):
         super().__init__(images, unlabelled, config)
         self.config = config
         self.method = method
-        self.steps = count_steps(config, sum(len(image.ids) for image in self.labelled.images))
+        cells = sum(len(image.ids) for image in self.labelled.images)
+        self.epoch_steps = math.ceil(cells / config.batch)
+        self.steps = count_steps(config, cells)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = self.start(index)
@@ -380,14 +383,21 @@ def cell_crop(
     return crop(sample.image, box, size), resize(mask, (size, size))
 
 
-class Count(Sampler[int]):
-    """Counts from ``start`` to ``stop``: a resumed run sees just the samples it missed."""
+class Batches(Sampler[list[int]]):
+    """The samples of each step, in order: a resumed run sees just those that it missed.
 
-    def __init__(self, start: int, stop: int) -> None:
-        self.start, self.stop = start, stop
+    Args:
+        start: the first step; ``stop``: the first one that is not done.
+        batch: samples of a step.
+        share: which of them this process takes, as places in the batch.
+    """
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.start, self.stop))
+    def __init__(self, start: int, stop: int, batch: int, share: range) -> None:
+        self.start, self.stop, self.batch, self.share = start, stop, batch, share
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start, self.stop):
+            yield [step * self.batch + place for place in self.share]
 
     def __len__(self) -> int:
         return self.stop - self.start

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss
 
+from training import processes
 from training.detector import STRIDES, Predictions, anchor_points
 
 _TOP_K = 10  # most anchor points that SimOTA gives a box, as in YOLOX
@@ -53,7 +54,8 @@ def detection_loss(
     )
     with torch.no_grad():
         pairs = assign(flat, truth, image, shape)
-    count = max(len(pairs.anchors), 1)
+    # Gradients are averaged over the processes, so each divides by its share of all points.
+    count = max(processes.total(len(pairs.anchors), device), 1) / processes.count()
     wanted = truth[pairs.boxes]
 
     iou = paired_iou(flat.boxes[pairs.anchors], wanted)

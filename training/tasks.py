@@ -90,7 +90,10 @@ class DetectorTask:
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         scores: dict[str, list[float]] = defaultdict(list)
-        precision = MeanAveragePrecision(max_detection_thresholds=[1, 100, _MOST_BOXES])
+        # One process has all images and must not wait for the others'.
+        precision = MeanAveragePrecision(
+            max_detection_thresholds=[1, 100, _MOST_BOXES], sync_on_compute=False
+        )
         precision.warn_on_many_detections = False
         for modality, image, truth in self.val:
             batch = torch.from_numpy(image).permute(2, 0, 1)[None]
@@ -109,6 +112,7 @@ class DetectorTask:
             **means(scores),
             "mAP": float(precisions["map"]),
             "mAP50": float(precisions["map_50"]),
+            "mAP75": float(precisions["map_75"]),
         }
 
 
@@ -133,8 +137,8 @@ class SegmenterTask:
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor], step: int) -> Scalars:
         images, masks = batch
-        masks = masks.to(next(model.parameters()).device)
         main, *auxiliary = (logits.float() for logits in model(floats(images, model)))
+        masks = masks.to(main)
         loss = segmentation_loss(main, masks)
         for logits in auxiliary:
             small = nn.functional.avg_pool2d(masks[:, None], masks.shape[-1] // logits.shape[-1])

@@ -1,6 +1,7 @@
 """Train the detector or the segmenter; stop it at any time and start it again.
 
     python -m training.train training/configs/shipped.toml STAGE DATA RUN
+    torchrun --nproc-per-node 4 -m training.train training/configs/paper.toml STAGE DATA RUN
 
 STAGE is one of the configuration's; DATA a folder in the challenge's layout (training/data.py).
 RUN/STAGE receives checkpoint.pt (the state to go on from), best.pt (the averaged weights that
@@ -28,8 +29,9 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from app.settings import Method
+from app.settings import Method, SettingsError
 from app.whole import written_whole
+from training import processes
 from training.baseline import BaselineTask
 from training.config import (
     BaselineConfig,
@@ -39,7 +41,7 @@ from training.config import (
     load_config,
     model_of,
 )
-from training.data import Count, load_labelled, with_predicted_boxes
+from training.data import Batches, load_labelled, with_predicted_boxes
 from training.detector import Detector
 from training.export import ExportedDetector, load_model, runner
 from training.tasks import DetectorTask, SegmenterTask, Task
@@ -59,12 +61,13 @@ def main(arguments: list[str] | None = None) -> None:
     if options.stage not in config.stages:
         parser.error(f"{options.config} has the stages {', '.join(config.stages)}")
     stage = config.stages[options.stage]
-    torch.manual_seed(stage.seed)
-    task = make_task(stage, config.method, options.data, options.run)
-    start = options.start or (options.run / stage.start / "best.pt" if stage.start else None)
-    if start:
-        task.model.load_state_dict(torch.load(start, "cpu", weights_only=True)["weights"])
-    Trainer(task, config.method, options.run / options.stage).run()
+    with processes.joined():
+        torch.manual_seed(stage.seed)
+        task = make_task(stage, config.method, options.data, options.run)
+        start = options.start or (options.run / stage.start / "best.pt" if stage.start else None)
+        if start:
+            task.model.load_state_dict(torch.load(start, "cpu", weights_only=True)["weights"])
+        Trainer(task, config.method, options.run / options.stage).run()
 
 
 def make_task(stage: Stage, method: Method, data: Path, run: Path) -> Task:
@@ -96,6 +99,7 @@ class Trainer:
         self.task, self.method, self.folder = task, method, folder
         self.config: StageConfig = task.config
         self.steps = task.samples.steps
+        self.share = _share(self.config.batch)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = task.model.to(self.device).to(memory_format=torch.channels_last)
         self.averaged = AveragedModel(
@@ -108,37 +112,48 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "checkpoint.pt").exists():
             self._resume()
+        self.called = processes.distributed(self.model)
 
     def run(self) -> None:
         """Train to the last step."""
         config = self.config
+        first = processes.number() == 0
+        validation_steps = config.validation_steps or self.task.samples.epoch_steps
         sums: dict[str, float] = {}
-        started = time.monotonic() - self.seconds
-        bar = tqdm(self._batches(), total=self.steps, initial=self.step, unit="step")
-        for batch in bar:
+        begun = since = time.monotonic()
+        waited, seconds_before = 0.0, self.seconds
+        batches = self._batches()
+        bar = tqdm(total=self.steps, initial=self.step, unit="step", disable=not first)
+        while self.step < self.steps:
+            asked = time.monotonic()
+            batch = next(batches)
+            waited += time.monotonic() - asked
             for name, value in self._train_step(batch).items():
                 sums[name] = sums.get(name, 0.0) + value
             self.step += 1
-            last = self.step == self.steps
-            validate = last or self.step % config.validation_steps == 0
+            bar.update()
+            validate = self.step == self.steps or self.step % validation_steps == 0
             if not validate and self.step % config.checkpoint_steps:
                 continue
-            since = self.step - (self.rows[-1]["step"] if self.rows else 0)
-            row = {"step": self.step, **{name: value / since for name, value in sums.items()}}
-            sums = {}
-            if validate:
+            steps = self.step - (self.rows[-1]["step"] if self.rows else 0)
+            row = {"step": self.step, **{name: value / steps for name, value in sums.items()}}
+            passed = time.monotonic() - since
+            row |= {"seconds": passed / steps, "waiting": waited / passed}
+            if validate and first:
                 row |= self._validate()
-            self.seconds = time.monotonic() - started
+            since = time.monotonic()
+            self.seconds = seconds_before + since - begun
             self.rows.append({**row, "hours": self.seconds / 3600})
             bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k in ("loss", "score")})
-            self._save()
+            if first:
+                self._save()
+            sums, waited = {}, 0.0
 
     def _batches(self) -> Iterator[Any]:
         config = self.config
         loader: DataLoader[Any] = DataLoader(
             self.task.samples,
-            config.batch,
-            sampler=Count(self.step * config.batch, self.steps * config.batch),
+            batch_sampler=Batches(self.step, self.steps, config.batch, self.share),
             num_workers=config.workers,
             collate_fn=self.task.collate,
             worker_init_fn=_one_thread,
@@ -146,16 +161,21 @@ class Trainer:
         )
         return iter(loader)
 
+    def _autocast(self) -> torch.autocast:
+        reduced = self.config.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)
+
     def _train_step(self, batch: Any) -> dict[str, float]:
+        """One step; returns its losses, averaged over the processes."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, self.steps, self.config)
         self.model.train()
-        with torch.autocast(self.device.type, torch.bfloat16):
-            terms: dict[str, Tensor] = self.task.loss(self.model, batch, self.step)
-        values = {name: float(value.detach()) for name, value in terms.items()}
-        if not math.isfinite(values["loss"]):
-            first = self.step * self.config.batch
-            batch_names = [self.task.samples.names(first + n) for n in range(self.config.batch)]
+        with self._autocast():
+            terms = self.task.loss(self.called, batch, self.step)
+        if not terms["loss"].isfinite():
+            start = self.step * self.config.batch
+            batch_names = [self.task.samples.names(start + place) for place in self.share]
+            values = {name: float(value.detach()) for name, value in terms.items()}
             raise FloatingPointError(
                 f"step {self.step}: the loss is {values} on {batch_names}; look at these images, "
                 "or lower the learning rate"
@@ -165,12 +185,12 @@ class Trainer:
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimiser.step()
         self.averaged.update_parameters(self.model)
-        return values
+        return processes.mean(terms)
 
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
         self.averaged.eval()
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with self._autocast():
             scores = self.task.validate(self.averaged.module)
         if scores["score"] >= max((row.get("score", 0.0) for row in self.rows), default=0.0):
             self._write("best.pt", {"weights": self.averaged.module.state_dict(), **scores})
@@ -191,7 +211,7 @@ class Trainer:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
-        plot(self.rows, self.folder / "curve.png")
+        plot(self.rows, self.task.samples.epoch_steps, self.folder / "curve.png")
 
     def _write(self, name: str, state: dict[str, Any]) -> None:
         """Write a checkpoint; a run killed meanwhile keeps the one it had."""
@@ -238,22 +258,42 @@ def build_optimiser(model: nn.Module, config: StageConfig) -> torch.optim.Optimi
     return torch.optim.AdamW(groups, config.learning_rate)
 
 
-def plot(rows: list[dict[str, float]], path: Path) -> None:
-    """Loss and validation scores over steps, as a PNG."""
+def plot(rows: list[dict[str, float]], epoch_steps: int, path: Path) -> None:
+    """Loss and validation scores over epochs, as a PNG; of a detector, mAP as in VSM's figure 7."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    loss_axes, score_axes = figure.subplots(1, 2)
-    loss_axes.plot([r["step"] for r in rows], [r["loss"] for r in rows])
-    loss_axes.set(xlabel="step", ylabel="training loss")
-    scored = [r for r in rows if "score" in r]
-    for name in scored[0] if scored else ():
-        if name in ("score", "mAP", "mAP50") or name[0].isupper():
-            score_axes.plot([r["step"] for r in scored], [r[name] for r in scored], label=name)
-    score_axes.set(xlabel="step", ylabel="validation score")
-    if scored:
-        score_axes.legend(fontsize="small")
+    scored = [row for row in rows if "score" in row]
+    names = list(scored[0]) if scored else []
+    precisions = [name for name in names if name.startswith("mAP")]
+    by_modality = [name for name in names if name == "score" or name[0].isupper()]
+    panels = {"training loss": ["loss"], "validation score": by_modality}
+    if precisions:
+        panels["mean average precision of boxes"] = precisions
+    figure = Figure(figsize=(4.5 * len(panels), 3.5), layout="constrained")
+    for axes, (title, lines) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for name in lines:
+            known = [row for row in rows if name in row]
+            epochs = [row["step"] / epoch_steps for row in known]
+            axes.plot(epochs, [row[name] for row in known], marker=".", label=name)
+        axes.set(xlabel="epoch", ylabel=title)
+        if len(lines) > 1:
+            axes.legend(fontsize="small")
     figure.savefig(path, dpi=100)
+
+
+def _share(batch: int) -> range:
+    """The places of a batch that this process takes.
+
+    Raises:
+        SettingsError: the processes can't share it evenly.
+    """
+    each, left = divmod(batch, processes.count())
+    if left:
+        raise SettingsError(
+            f"'batch' is {batch}, but {processes.count()} processes were started; one that "
+            "divides among them was wanted: change 'batch', or torchrun's --nproc-per-node"
+        )
+    return range(processes.number() * each, (processes.number() + 1) * each)
 
 
 def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
