@@ -1,21 +1,31 @@
-"""What a training step of the detector takes, and what the number of cells adds to it.
+"""What a training step of the detector takes: with how many cells, and waiting for data.
 
-    python -m benchmarks.training_step [--size s] [--crop 640] [--batch 2] [--runs 5]
+    python -m benchmarks.training_step [DATA] [--size s] [--crop 640] [--batch 8] [--steps 10]
 
 Times whole steps (forward, loss with SimOTA, backward) on random crops with 10, 100 and 1000 boxes
-each, and prints medians: seconds an image, those of the loss alone, and their share.
+each, and prints medians: seconds an image, those of the loss alone, and their share. With DATA, a
+folder in the challenge's layout, it also trains as stage ``first`` of shipped.toml does, but for
+size, crop and batch, and prints what its log says: seconds an image, optimiser and averaging
+included, and the share of them that the training waits for samples.
 """
 
 import argparse
+import dataclasses
 import statistics
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from training.config import load_config
 from training.detector import Detector
 from training.losses import detection_loss
+from training.tasks import DetectorTask
+from training.train import Trainer, make_task
 
+SHIPPED = Path(__file__).parent.parent / "training" / "configs" / "shipped.toml"
 BOXES = (10, 100, 1000)  # of a crop
 SIDES = (12.0, 40.0)  # of a box, pixels
 
@@ -24,10 +34,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--size", default="s")
     parser.add_argument("--crop", type=int, default=640, help="pixels")
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=10)
     options = parser.parse_args()
     torch.manual_seed(0)
     model = Detector(options.size).train().to(memory_format=torch.channels_last)
@@ -37,9 +48,34 @@ def main() -> None:
     print("| --- | --- | --- | --- |")
     for count in BOXES:
         boxes = [random_boxes(count, options.crop) for _ in range(options.batch)]
-        times = [time_step(model, images, boxes) for _ in range(options.runs + 1)][1:]
+        times = [time_step(model, images, boxes) for _ in range(options.steps + 1)][1:]
         step, loss = (statistics.median(part) / options.batch for part in zip(*times, strict=True))
         print(f"| {count} | {step:.3f} | {loss:.4f} | {loss / step:.1%} |", flush=True)
+    if options.data:
+        seconds, waiting = train(options)
+        print(f"in training: {seconds:.3f} s an image, {waiting:.1%} of it waiting for data")
+
+
+def train(options: argparse.Namespace) -> tuple[float, float]:
+    """Seconds an image, and the share of them that is spent waiting, after as many steps before."""
+    config = load_config(SHIPPED)
+    stage = dataclasses.replace(
+        config.stages["first"],
+        size=options.size,
+        crop=options.crop,
+        batch=options.batch,
+        steps=2 * options.steps,
+        checkpoint_steps=options.steps,
+        validation_steps=2 * options.steps,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        task = make_task(stage, config.method, options.data, Path(folder))
+        assert isinstance(task, DetectorTask)
+        task.val = task.val[:1]
+        trainer = Trainer(task, config.method, Path(folder))
+        trainer.run()
+    row = trainer.rows[-1]
+    return row["seconds"] / options.batch, row["waiting"]
 
 
 def random_boxes(count: int, side: int) -> Tensor:
