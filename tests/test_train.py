@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import time
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,41 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(kind, make_task, tiny_config
             assert torch.equal(value, killed[part][name]), name
     losses = [[row["loss"] for row in state["rows"]] for state in (whole, killed)]
     assert losses[0] == losses[1]
+
+
+def test_the_log_tells_seconds_a_step_and_the_share_of_waiting(make_task, tiny_config, tmp_path):
+    class Slow(SegmenterTask):
+        def collate(self, items):
+            time.sleep(0.05)
+            return super().collate(items)
+
+        def validate(self, model):
+            time.sleep(0.2)
+            return super().validate(model)
+
+    Trainer(make_task(Slow), tiny_config.method, tmp_path).run()
+    with (tmp_path / "log.csv").open() as file:
+        rows = [
+            {key: float(value or "nan") for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+    assert all(0.049 < row["seconds"] * row["waiting"] <= row["seconds"] for row in rows)
+    # Validations count as hours only.
+    assert sum(row["seconds"] for row in rows) + 2 * 0.2 < rows[-1]["hours"] * 3600
+
+
+def test_every_epoch_ends_with_scores(make_task, tiny_config, tmp_path):
+    config = dataclasses.replace(
+        tiny_config.detector, steps=0, epochs=2, validation_steps=0, window_stride=0
+    )
+    train, val = _images(make_task)
+    task = DetectorTask(config, tiny_config.method, train, val)
+    epoch = task.samples.epoch_steps
+    assert epoch == len(train) / config.batch
+    Trainer(task, tiny_config.method, tmp_path).run()
+    rows = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["rows"]
+    assert len(rows) == 2 * epoch
+    assert [row["step"] for row in rows if "mAP75" in row] == [epoch, 2 * epoch]
 
 
 def test_the_detector_learns(make_task, tiny_config, tmp_path):
@@ -173,6 +209,7 @@ def test_export_fails_where_the_graph_disagrees(tiny_config, tmp_path, monkeypat
         ('start = "first"', 'start = "last"', "an earlier detector stage was wanted"),
         ("steps = 3500", "steps = 0", "steps or epochs must be 0, and not both"),
         ('model = "segmenter"', 'model = "oracle"', "model is 'oracle'"),
+        ('"bfloat16"', '"half"', "stage.first.precision is 'half'; wanted bfloat16 or float32"),
     ],
 )
 def test_wrong_configurations_are_refused(old, new, message, tmp_path):
@@ -311,6 +348,7 @@ def test_the_papers_configuration_is_the_papers():
     assert list(config.stages) == ["pretrain", "preliminary", "final", "segmenter"]
     final, segmenter = config.stages["final"], config.stages["segmenter"]
     assert final.start == "pretrain" and final.epochs == 15 and final.size == "x"
+    assert final.validation_steps == 0  # after every epoch
     assert final.unlabelled == pytest.approx(1 / 6)
     assert final.learning_rate == pytest.approx(0.005 / 64 * final.batch)
     assert segmenter.learning_rate == pytest.approx(6e-5 / 16 * segmenter.batch)

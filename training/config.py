@@ -9,9 +9,9 @@ errors.
 """
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from app.settings import Method, SettingsError, build
 
@@ -157,6 +157,12 @@ def load_config(path: Path) -> Config:
             raise SettingsError(f"{path}: {within}model is {model!r}; wanted {' or '.join(KINDS)}")
         values = {key: value for key, value in table.items() if key != "model"}
         stage = build(KINDS[model], {**tables.get(model, {}), **values}, path, within)
+        for field in fields(stage):
+            found, choices = getattr(stage, field.name), get_args(field.type)
+            if get_origin(field.type) is Literal and found not in choices:
+                raise SettingsError(
+                    f"{path}: {within}{field.name} is {found!r}; wanted {' or '.join(choices)}"
+                )
         earlier = {"start": (stage.start, model)}
         if isinstance(stage, SegmenterConfig):
             earlier["boxes"] = (stage.boxes, "detector")

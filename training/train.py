@@ -141,13 +141,12 @@ class Trainer:
             row |= {"seconds": passed / steps, "waiting": waited / passed}
             if validate and first:
                 row |= self._validate()
-            since = time.monotonic()
-            self.seconds = seconds_before + since - begun
+            self.seconds = seconds_before + time.monotonic() - begun
             self.rows.append({**row, "hours": self.seconds / 3600})
             bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k in ("loss", "score")})
             if first:
                 self._save()
-            sums, waited = {}, 0.0
+            sums, waited, since = {}, 0.0, time.monotonic()
 
     def _batches(self) -> Iterator[Any]:
         config = self.config
