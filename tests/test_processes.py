@@ -49,7 +49,7 @@ crop = 96
 # The largest difference of values around 1, after so many steps in double precision; in single,
 # samples that change places in a batch make as much of a difference as an error would. 6e-14 and
 # 2e-8 were measured (of the detector, whose batch norms over a few pixels blow rounding up), and
-# at least 2e-4 with any part of processes.py left out.
+# at least 1e-4, of weights or losses, with any part of processes.py left out.
 TOLERANCE = {1: 1e-10, 3: 1e-6}
 
 
