@@ -1,6 +1,7 @@
 # With CUDA:         docker build -t vsm .
 # For the CPU only:  docker build -t vsm --build-arg BASE_IMAGE=debian:12-slim .
 # Behind a proxy, both optional:  --secret id=pipconf,src=pip.conf --secret id=ca,src=ca.pem
+# For callers who neither pass --user nor open their output folder to it:  --build-arg RUN_AS=0:0
 # The choice of CUDA version is explained in requirements.in.
 ARG BASE_IMAGE=nvidia/cuda:13.0.3-cudnn-runtime-ubuntu24.04@sha256:14f6d08d1cd4a96effbfe3101d0b56326f552c199d05e4979ee0bd616df5811b
 
@@ -51,7 +52,8 @@ COPY --from=build /workspace /workspace
 # Mount points that any user may write to, for volumes that take over their mode.
 RUN mkdir -m 1777 /outputs /workspace/outputs
 WORKDIR /workspace
-USER 1000:1000
+ARG RUN_AS=1000:1000
+USER ${RUN_AS}
 # Python turns SIGINT into KeyboardInterrupt, but as process 1 would ignore docker stop's SIGTERM.
 STOPSIGNAL SIGINT
 CMD ["sh", "predict.sh"]

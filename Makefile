@@ -1,7 +1,8 @@
-# make run    segment samples/images into outputs; for your own: make run IN=folder OUT=folder
-# make test   formatting, lint, types and tests
-# make lock   re-make the lock files from the .in files; a pin that still fits is kept: delete a lock to move them all
-# make clean  remove the environment and the caches
+# make run        segment samples/images into outputs; for your own: make run IN=folder OUT=folder
+# make test       formatting, lint, types and tests
+# make container  build the image for the CPU, run it in every way, save it in runs/container
+# make lock       re-make the lock files from the .in files; a pin that still fits is kept: delete a lock to move them all
+# make clean      remove the environment and the caches
 #
 # `run` and `test` set up .venv by themselves, once, and again whenever a lock file changes.
 
@@ -14,7 +15,7 @@ PIP := $(VENV_PYTHON) -m pip --disable-pip-version-check
 COMPILE := $(VENV_PYTHON) -m uv pip compile --quiet --generate-hashes \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28
 
-.PHONY: run test lock clean
+.PHONY: run test container lock clean
 
 run: .venv/runtime.stamp
 	$(VENV_PYTHON) -m app '$(IN)' '$(OUT)'
@@ -22,8 +23,12 @@ run: .venv/runtime.stamp
 test: .venv/test.stamp
 	$(VENV_PYTHON) -m ruff format --check
 	$(VENV_PYTHON) -m ruff check
+	.venv/bin/hadolint Dockerfile
 	$(VENV_PYTHON) -m mypy
 	$(VENV_PYTHON) -m pytest
+
+container: .venv/test.stamp
+	$(VENV_PYTHON) -m benchmarks.container
 
 lock: .venv/pyvenv.cfg
 	$(PIP) install --quiet uv==0.13.9

@@ -1,17 +1,19 @@
 #!/bin/sh
-# Segment a folder of images: sh predict.sh [INPUT OUTPUT]
-# Without arguments it uses /inputs and /outputs, or else /workspace/inputs and /workspace/outputs.
+# Segment a folder of images: sh predict.sh [INPUT OUTPUT] [OPTIONS of python -m app]
+# Without folders it uses /inputs and /outputs, or else /workspace/inputs and /workspace/outputs.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 
-if [ $# -eq 0 ]; then
+case ${1:--} in
+-*)
     if [ -d /inputs ] && [ -d /outputs ]; then
-        set -- /inputs /outputs
+        set -- /inputs /outputs "$@"
     else
-        set -- /workspace/inputs /workspace/outputs
+        set -- /workspace/inputs /workspace/outputs "$@"
     fi
-fi
+    ;;
+esac
 
 python=$here/.venv/bin/python # in a checkout
 [ -x "$python" ] || python=python3 # in the image, where it is the environment's own

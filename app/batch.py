@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,13 +117,30 @@ def plan_outputs(images: list[Path], folder: Path) -> dict[Path, Path]:
             raise UsageError(f"{names} would both be written to {target}; rename all but one")
         if target.resolve() in inputs:
             raise UsageError(f"{target} is one of the images; give another folder for the output")
+    prepare_folder(folder)
+    return {claimants[0]: target for target, claimants in sources.items()}
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the output folder, and see that it can be written to before any work is done.
+
+    Raises:
+        UsageError: it can't.
+    """
+    user = os.getuid()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{folder}: can't be made ({error.strerror})") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{folder}: user {os.getuid()} may not write to this folder")
-    return {claimants[0]: target for target, claimants in sources.items()}
+        raise UsageError(f"{folder}: can't be made by user {user} ({error.strerror})") from error
+    try:
+        # Permissions are not the whole story: mounts are read-only, file servers have own rules.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: user {user} can't write to this folder of user {folder.stat().st_uid} "
+            f"({error.strerror}); make it writable, or run as a user who may (docker run --user)"
+        ) from error
 
 
 def image_memory(limit: int | None, working_memory: int) -> int:

@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,12 +59,21 @@ def provider(session: onnxruntime.InferenceSession) -> str:
 
 
 def runner(session: onnxruntime.InferenceSession) -> Run:
-    """A session as a function of its only input, that raises MemoryError where memory is short."""
+    """A session as a function of its only input, that raises MemoryError where memory is short.
+
+    A signal ends it at once: Python itself hears of one only when the call has returned, and a
+    window takes seconds, while whoever stops a container waits for the image to be given up.
+    """
     name = session.get_inputs()[0].name
+    options = onnxruntime.RunOptions()
+    thread = ThreadPoolExecutor(max_workers=1)
 
     def run(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         try:
-            outputs: list[Any] = session.run(None, {name: batch})
+            outputs: list[Any] = thread.submit(session.run, None, {name: batch}, options).result()
+        except KeyboardInterrupt:
+            options.terminate = True
+            raise
         # The runtime's own exceptions have no common base.
         except Exception as error:
             if any(words in str(error).lower() for words in _OUT_OF_MEMORY):

@@ -161,7 +161,10 @@ def test_wrong_usage_writes_nothing(folder, capsys):
         (folder / "gone", folder / "out"): "gone: no such file or folder",
         (folder / "empty", folder / "out"): "empty: no image in this folder",
         (folder / "in", folder / "out"): "same.more.tif and same.png would both be written",
-        (folder / "in" / "same.png", folder / "a_file"): "a_file: can't be made",
+        (
+            folder / "in" / "same.png",
+            folder / "a_file",
+        ): f"a_file: can't be made by user {os.getuid()}",
         (folder / "in" / "same.png", folder / "out", "--weights", folder): "settings.json",
     }
     for arguments, message in cases.items():
@@ -187,12 +190,30 @@ def test_a_wrong_command_line_ends_with_2(arguments):
     assert ended.value.code == 2
 
 
-def test_a_folder_that_may_not_be_written_to(folder, capsys, monkeypatch):
+def test_a_folder_that_may_not_be_written_to(folder):
     write(folder / "in" / "a.png")
-    # Root, who runs some tests, may write everywhere.
-    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != folder / "out")
-    assert run(folder / "in", folder / "out") == 2
-    assert f"user {os.getuid()} may not write" in capsys.readouterr().err
+    (folder / "out").mkdir()
+    (folder / "out").chmod(0o555)
+    folder.chmod(0o755)
+    # Root may write everywhere, so it becomes another user, once all that it needs is imported.
+    script = (
+        "import os, sys; from app import __main__, batch; os.getuid() or os.setuid(12345); "
+        "sys.exit(__main__.main(['in', 'out', '--weights', 'not looked for']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and outputs(folder / "out") == []
+    user = os.getuid() or 12345
+    assert done.stderr == (
+        f"error: out: user {user} can't write to this folder of user {os.getuid()} (Permission "
+        "denied); make it writable, or run as a user who may (docker run --user)\n"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*CUDAExecutionProvider")
@@ -241,6 +262,16 @@ def test_predict_sh_from_another_folder(folder):
     )
     assert done.returncode == 0
     np.testing.assert_array_equal(tifffile.imread(folder / "out" / "a_label.tiff"), LABEL)
+
+
+@pytest.mark.skipif(Path("/workspace").exists(), reason="it is what predict.sh would run on")
+@pytest.mark.parametrize("options", [[], ["--threads", "1"]])
+def test_predict_sh_without_folders(options):
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["sh", "predict.sh", *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: /workspace/inputs: no such file or folder")
 
 
 def test_the_toy_graphs_are_what_their_script_makes(tmp_path):

@@ -1,11 +1,14 @@
 """What a run leaves behind when something ends it, and how the next one goes on."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,6 +20,7 @@ from app.__main__ import parse
 from app.journal import JOURNAL_FILE, RUN_FILE, read_records
 from app.machine import available_memory
 from app.read import open_image
+from app.session import runner
 from tests.make_toy_graphs import METHOD
 
 TOY = Path("tests/toy_weights")
@@ -160,6 +164,27 @@ def test_a_signal_to_the_parent_ends_the_run_cleanly(number, folder):
     assert process.returncode == 130 and time.monotonic() - began < 2
     assert "interrupted" in errors and list(labels(folder)) == ["a_label.tiff"]
     assert list(report(folder)[1]) == ["a.png"]
+
+
+class Endless:
+    """A session whose graph ends when it is told to, and not before."""
+
+    ended = False
+
+    def get_inputs(self):
+        return [SimpleNamespace(name="images")]
+
+    def run(self, _outputs, _inputs, options):
+        wait_for(lambda: options.terminate)
+        self.ended = True
+
+
+def test_a_signal_does_not_wait_for_the_graph():
+    session = Endless()
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        runner(session)(np.zeros((1, 32, 32, 3), np.uint8))
+    wait_for(lambda: session.ended)
 
 
 def test_a_killed_run_leaves_no_child_and_can_be_resumed(folder):
