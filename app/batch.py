@@ -47,7 +47,11 @@ def run(options: argparse.Namespace, *, goes_on: bool = False) -> int:
     except (UsageError, SettingsError, DeviceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    way = {"settings": dataclasses.asdict(predictor.settings), "stack": options.stack}
+    way = {
+        "settings": dataclasses.asdict(predictor.settings),
+        "graphs": predictor.graphs,
+        "stack": options.stack,
+    }
     way_hash = hashlib.sha256(json.dumps(way, sort_keys=True).encode()).hexdigest()
     settled = find_settled(targets, way_hash, resume=options.resume, goes_on=goes_on)
     try:
@@ -55,7 +59,7 @@ def run(options: argparse.Namespace, *, goes_on: bool = False) -> int:
     except OSError as error:
         print(f"error: {options.output}: can't be written to ({error.strerror})", file=sys.stderr)
         return 2
-    where = f"{predictor.provider}, {options.threads} CPU threads"
+    where = f"{predictor.provider} ({', '.join(predictor.graphs)}), {options.threads} CPU threads"
     kept = f" ({len(settled)} are settled already)" if settled else ""
     print(f"segmenting {len(targets)} images on {where}{kept}", file=sys.stderr)
     try:

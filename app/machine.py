@@ -28,6 +28,18 @@ def available_threads(cgroup: Path = _CGROUP) -> int:
     return max(1, min(cores, math.ceil(quota / period)))
 
 
+def has_vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU has fast instructions for 8-bit integers.
+
+    Without them sums of products of such numbers may be cut off at 16 bits, and are slow.
+
+    Args:
+        cpuinfo: the kernel's description of the processors.
+    """
+    flags = re.search(r"^flags\s*: (.*)$", _read(cpuinfo), re.MULTILINE)
+    return flags is not None and not {"avx512_vnni", "avx_vnni"}.isdisjoint(flags[1].split())
+
+
 def available_memory(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int:
     """Bytes that can still be taken without swapping, or being killed by the container's limit.
 

@@ -14,8 +14,8 @@ from app.paste import Canvas, Labels, open_canvas, paste, relabel, visits
 from app.pixels import Pixels
 from app.read import open_image, resident_bytes
 from app.segment import round_boxes, segment
-from app.session import Device, Run, open_session, provider, runner
-from app.settings import Method, load_settings
+from app.session import Device, DeviceError, Run, candidates, open_session, provider, runner
+from app.settings import Method, graph_path, load_settings
 from app.stopwatch import Stopwatch
 from app.whole import scratch_path
 from app.write import write_label
@@ -51,9 +51,18 @@ class Predictor:
 
     def __init__(self, weights: Path, device: Device, threads: int) -> None:
         self.settings = load_settings(weights)
-        detector = open_session(weights / self.settings.detector.file, device, threads)
-        segmenter = open_session(weights / self.settings.segmenter.file, device, threads)
+        models = self.settings.detector, self.settings.segmenter
+        *others, last = candidates(device)
+        for machine in (*others, last):
+            graphs = [graph_path(weights, model, machine) for model in models]
+            try:
+                detector, segmenter = (open_session(graph, machine, threads) for graph in graphs)
+                break
+            except DeviceError:
+                if machine == last:
+                    raise
         self.provider = provider(detector)
+        self.graphs = [graph.name for graph in graphs]
         cv2.setNumThreads(threads)
         self.detector, self.segmenter = runner(detector), runner(segmenter)
 

@@ -10,12 +10,16 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from app.machine import has_vnni
+from app.settings import Machine
+
 Device = Literal["auto", "cpu", "cuda"]
 # A graph as a function: one array in, its outputs out.
 Run = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
+_PROVIDERS: dict[Machine, str] = {"cuda": _CUDA, "vnni": _CPU, "cpu": _CPU}
 # How the runtime and CUDA word it.
 _OUT_OF_MEMORY = ("failed to allocate memory", "bad_alloc", "bad allocation", "out of memory")
 
@@ -24,12 +28,26 @@ class DeviceError(RuntimeError):
     """The device that was asked for can't be used."""
 
 
-def open_session(graph: Path, device: Device, threads: int) -> onnxruntime.InferenceSession:
+def candidates(device: Device) -> list[Machine]:
+    """What may run the graphs, best first.
+
+    Args:
+        device: ``auto`` takes CUDA where it works and the CPU elsewhere.
+    """
+    cpu: Machine = "vnni" if has_vnni() else "cpu"
+    if device == "cpu":
+        return [cpu]
+    if device == "cuda":
+        return ["cuda"]
+    return ["cuda", cpu] if _has_driver() else [cpu]
+
+
+def open_session(graph: Path, machine: Machine, threads: int) -> onnxruntime.InferenceSession:
     """Load a graph.
 
     Args:
         graph: an ONNX file.
-        device: ``auto`` takes CUDA where it works and the CPU elsewhere.
+        machine: what runs it.
         threads: of the CPU, for one operator.
 
     Raises:
@@ -40,11 +58,10 @@ def open_session(graph: Path, device: Device, threads: int) -> onnxruntime.Infer
     options.inter_op_num_threads = 1
     # Warnings about the graph are of no use to who runs it; errors are raised.
     options.log_severity_level = 3
-    wanted = [_CPU]
-    if device == "cuda" or (device == "auto" and _has_driver()):
-        wanted = [p for p in (_CUDA, _CPU) if p in onnxruntime.get_available_providers()]
+    there = onnxruntime.get_available_providers()
+    wanted = [p for p in (_PROVIDERS[machine], _CPU) if p in there]
     session = onnxruntime.InferenceSession(graph, options, providers=wanted)
-    if device == "cuda" and provider(session) != _CUDA:
+    if provider(session) != _PROVIDERS[machine]:
         raise DeviceError(
             "--device cuda: ONNX Runtime could not start CUDA and would run on the CPU; check "
             "the driver (nvidia-smi), 'docker run --gpus all' and the CUDA libraries, or use "

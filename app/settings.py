@@ -5,9 +5,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 FILE_NAME = "settings.json"
+# What runs a graph: a CPU, one with fast instructions for 8-bit integers (VNNI), or a GPU.
+Machine = Literal["cpu", "vnni", "cuda"]
 
 
 class SettingsError(ValueError):
@@ -64,21 +66,24 @@ class Graph:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Method):
-    """All that the predictor needs to know: the method's numbers and both graphs."""
+    """All that the predictor needs to know: the method's numbers and both models' graphs.
 
-    detector: Graph
-    segmenter: Graph
+    A model has a graph for ``cpu``, which does for any machine, and may have others.
+    """
+
+    detector: Mapping[Machine, Graph]
+    segmenter: Mapping[Machine, Graph]
 
 
 def load_settings(folder: Path) -> Settings:
-    """Read ``settings.json`` and check that the graphs beside it are the ones it names.
+    """Read ``settings.json``.
 
     Args:
-        folder: holds ``settings.json`` and both graphs.
+        folder: holds ``settings.json`` and the graphs it names.
 
     Raises:
-        SettingsError: a file is missing, a key is unknown or missing, a value has the wrong type,
-            or a graph's hash differs.
+        SettingsError: the file is missing, a key is unknown or missing, or a value has the wrong
+            type.
     """
     path = folder / FILE_NAME
     try:
@@ -91,16 +96,39 @@ def load_settings(folder: Path) -> Settings:
         raise SettingsError(f"{path}: holds a {type(values).__name__}, an object was wanted")
     for role in ("detector", "segmenter"):
         if role in values:
-            values[role] = build(Graph, values[role], path, f"{role}.")
+            values[role] = _build_graphs(values[role], path, role)
     settings = build(Settings, values, path)
     if settings.stride % settings.granularity or not 0 < settings.stride < settings.window:
         raise SettingsError(
             f"{path}: 'stride' is {settings.stride}; a multiple of 'granularity', "
             f"{settings.granularity}, below 'window', {settings.window}, was wanted"
         )
-    for graph in (settings.detector, settings.segmenter):
-        _check_hash(folder / graph.file, graph.sha256)
     return settings
+
+
+def graph_path(folder: Path, graphs: Mapping[Machine, Graph], machine: Machine) -> Path:
+    """The graph of a model for a machine.
+
+    Args:
+        folder: of the settings.
+        graphs: of the model, from the settings.
+        machine: takes the graph for ``cpu`` where it has none of its own.
+
+    Raises:
+        SettingsError: the file is missing, or it is not the one that the settings name.
+    """
+    graph = graphs.get(machine, graphs["cpu"])
+    path = folder / graph.file
+    try:
+        found = sha256(path)
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read ({error.strerror})") from error
+    if found != graph.sha256:
+        raise SettingsError(
+            f"{path}: its SHA-256 is {found}, but the settings name {graph.sha256}; "
+            "restore the file or export it again"
+        )
+    return path
 
 
 Record = TypeVar("Record")
@@ -140,13 +168,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_hash(path: Path, expected: str) -> None:
-    try:
-        found = sha256(path)
-    except OSError as error:
-        raise SettingsError(f"{path}: can't be read ({error.strerror})") from error
-    if found != expected:
-        raise SettingsError(
-            f"{path}: its SHA-256 is {found}, but the settings name {expected}; "
-            "restore the file or export it again"
-        )
+def _build_graphs(values: Any, path: Path, role: str) -> dict[Machine, Graph]:
+    """The graphs of a model by the machine that each is for."""
+    if not isinstance(values, Mapping):
+        raise SettingsError(f"{path}: {role!r} is {values!r}; an object was wanted")
+    machines = get_args(Machine)
+    if unknown := sorted(values.keys() - set(machines)):
+        wanted = ", ".join(machines)
+        raise SettingsError(f"{path}: unknown key {f'{role}.{unknown[0]}'!r}; wanted {wanted}")
+    if "cpu" not in values:
+        raise SettingsError(f"{path}: key '{role}.cpu' is missing; add it")
+    return {
+        machine: build(Graph, graph, path, f"{role}.{machine}.")
+        for machine, graph in values.items()
+    }

@@ -101,13 +101,14 @@ def weights() -> list[Component]:
     """The graphs, by the hashes that are checked at each start."""
     settings = json.loads((WEIGHTS / "settings.json").read_text())
     return [
-        component("machine-learning-model", settings[role]["file"])
+        component("machine-learning-model", graph["file"])
         | {
-            "name": settings[role]["file"],
-            "description": settings[role]["trained"],
-            "hashes": [{"alg": "SHA-256", "content": settings[role]["sha256"]}],
+            "name": graph["file"],
+            "description": graph["trained"],
+            "hashes": [{"alg": "SHA-256", "content": graph["sha256"]}],
         }
         for role in ("detector", "segmenter")
+        for graph in settings[role].values()
     ]
 
 

@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
         data = model.SerializeToString()
         (folder / f"{role}.onnx").write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()
-        graphs[role] = Graph(file=f"{role}.onnx", sha256=digest, trained="not at all")
+        graphs[role] = {"cpu": Graph(file=f"{role}.onnx", sha256=digest, trained="not at all")}
     settings = Settings(**dataclasses.asdict(METHOD), **graphs)
     text = json.dumps(dataclasses.asdict(settings), indent=2) + "\n"
     (folder / FILE_NAME).write_text(text)

@@ -1,5 +1,6 @@
 """The command line: what it writes, what it says and how it ends."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import tifffile
 
 from app import __main__ as command
 from app import batch
-from app.machine import available_threads
+from app.machine import available_threads, has_vnni
 from tests import make_toy_graphs
 
 TOY = Path("tests/toy_weights")
@@ -231,7 +232,43 @@ def test_cuda_that_is_not_there_is_no_silent_cpu(folder, capsys, monkeypatch):
 def test_the_device_that_runs_is_said(folder, capsys):
     write(folder / "in" / "a.png")
     assert run(folder / "in", folder / "out", "--threads", 1) == 0
-    assert "1 images on CPUExecutionProvider, 1 CPU threads" in capsys.readouterr().err
+    assert (
+        "1 images on CPUExecutionProvider (detector.onnx, segmenter.onnx), 1 CPU threads"
+        in capsys.readouterr().err
+    )
+
+
+def test_without_cuda_auto_takes_the_cpu(folder, capsys, monkeypatch):
+    write(folder / "in" / "a.png")
+    monkeypatch.setattr("app.session._has_driver", lambda: True)  # but CUDA doesn't start
+    assert run(folder / "in", folder / "out") == 0
+    assert "on CPUExecutionProvider" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "fast"),
+    [
+        ("flags\t\t: fpu sse avx512f avx512_vnni\n", True),
+        ("model name\t: a CPU\nflags\t\t: avx2 avx_vnni fma\n", True),
+        ("flags\t\t: avx2 avx512f avx512_vnni_like\n", False),
+        ("Features\t: fp asimd\n", False),
+        ("", False),
+    ],
+)
+def test_integers_run_where_they_are_fast(flags, fast, folder, monkeypatch, capsys):
+    (folder / "cpuinfo").write_text(flags)
+    assert has_vnni(folder / "cpuinfo") == fast
+    monkeypatch.setattr("app.session.has_vnni", lambda: fast)
+    write(folder / "in" / "a.png")
+    shutil.copytree(TOY, folder / "w")
+    shutil.copy(TOY / "segmenter.onnx", folder / "w" / "whole.onnx")
+    settings = json.loads((TOY / "settings.json").read_text())
+    graphs = settings["segmenter"]
+    graphs["vnni"] = {**graphs["cpu"], "file": "whole.onnx"}
+    (folder / "w" / "settings.json").write_text(json.dumps(settings))
+    assert run(folder / "in", folder / "out", "--weights", folder / "w") == 0
+    name = "whole.onnx" if fast else "segmenter.onnx"
+    assert f"(detector.onnx, {name})" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

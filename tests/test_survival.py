@@ -80,7 +80,7 @@ def test_the_report_says_it_all(folder):
     assert (whole["done"], whole["failed"]) == (4, 1)
     assert whole["provider"] == "CPUExecutionProvider" and whole["stack"] == "refuse"
     settings = json.loads((TOY / "settings.json").read_text())
-    assert whole["settings"] == settings and len(settings["detector"]["sha256"]) == 64
+    assert whole["settings"] == settings and len(settings["detector"]["cpu"]["sha256"]) == 64
     a = images["a.png"]
     assert (a["height"], a["width"], a["channels"], a["dtype"]) == (48, 56, 1, "uint8")
     assert a["instances"] == tifffile.imread(folder / "out" / "a_label.tiff").max()

@@ -72,7 +72,7 @@ def load_labelled(root: Path, split: str, method: Method) -> list[Labelled]:
     Raises:
         ValueError: image and label differ in size, or the split is empty.
     """
-    return [_load(root / "Train_Labeled", row, method) for row in read_split(root, split)]
+    return [load_image(root, row, method) for row in read_split(root, split)]
 
 
 def read_split(root: Path, split: str) -> list[dict[str, str]]:
@@ -89,7 +89,9 @@ def read_split(root: Path, split: str) -> list[dict[str, str]]:
     return rows
 
 
-def _load(folder: Path, row: dict[str, str], method: Method) -> Labelled:
+def load_image(root: Path, row: dict[str, str], method: Method) -> Labelled:
+    """Read one image; arguments and errors as of ``load_labelled``, with its row of metadata."""
+    folder = root / "Train_Labeled"
     path = folder / "images" / row["image"]
     raw = read_image(path)
     label = tifffile.imread(folder / "labels" / f"{row['name']}_label.tiff").astype(np.uint16)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from app.session import Run
-from app.settings import FILE_NAME, Graph, Method, Settings, load_settings, sha256
+from app.settings import FILE_NAME, Graph, Machine, Method, Settings, sha256
 from training.baseline import Baseline
 from training.config import load_config
 from training.detector import GRANULARITY, Detector
@@ -161,23 +161,27 @@ def write_weights(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         scratch = Path(name)
-        graphs = {}
+        graphs: dict[str, dict[Machine, Graph]] = {}
         for role, (model, note) in models.items():
             path = scratch / f"{role}.onnx"
             export(model, path)
             check_parity(model, path)
-            graphs[role] = Graph(file=path.name, sha256=sha256(path), trained=note)
+            graphs[role] = {"cpu": Graph(file=path.name, sha256=sha256(path), trained=note)}
         settings = Settings(
             **dataclasses.asdict(method),
             detector=graphs["detector"],
             segmenter=graphs["segmenter"],
         )
-        text = json.dumps(dataclasses.asdict(settings), indent=2)
-        (scratch / FILE_NAME).write_text(text + "\n")
-        load_settings(scratch)
+        write_settings(settings, scratch)
         for file in sorted(scratch.iterdir()):
             file.rename(folder / file.name)
     return settings
+
+
+def write_settings(settings: Settings, folder: Path) -> None:
+    """Write ``settings.json``."""
+    text = json.dumps(dataclasses.asdict(settings), indent=2)
+    (folder / FILE_NAME).write_text(text + "\n")
 
 
 def export(model: Exported, path: Path) -> None:
