@@ -86,17 +86,21 @@ def paste(
     return label
 
 
-def relabel(areas: NDArray[np.int64], least_area: int) -> NDArray[np.uint16] | NDArray[np.uint32]:
+def relabel(
+    areas: NDArray[np.int64], masks: NDArray[np.int64], least_area: int, least_visible: float
+) -> NDArray[np.uint16] | NDArray[np.uint32]:
     """New ids: 0 for what is too small, and 1 to N for the rest, in the order of the old ids.
 
     Args:
         areas: (highest id + 1,) pixels of each id, the background's first.
+        masks: the same of its mask, before better ones took their pixels.
         least_area: instances of fewer pixels become background.
+        least_visible: so do those of which less than this share is left, 0-1.
 
     Returns:
         (highest id + 1,) the new id of each, uint16 where N fits and uint32 above.
     """
-    stays = areas >= max(least_area, 1)
+    stays = (areas >= max(least_area, 1)) & (areas >= least_visible * masks)
     stays[0] = False
     numbers = np.where(stays, np.cumsum(stays), 0)
     fits = numbers.max() <= np.iinfo(np.uint16).max

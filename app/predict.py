@@ -151,8 +151,8 @@ def outline(
     shape = (image.shape[0], image.shape[1])
     canvas = np.zeros(shape, np.uint32) if canvas is None else canvas
     boxes = round_boxes(boxes_xyxy, shape)
-    areas = draw(image, boxes, segmenter, method, canvas)
-    return Labels(canvas, relabel(areas, method.least_area))
+    areas, masks = draw(image, boxes, segmenter, method, canvas)
+    return Labels(canvas, relabel(areas, masks, method.least_area, method.least_visible))
 
 
 def draw(
@@ -161,7 +161,7 @@ def draw(
     segmenter: Run,
     method: Method,
     canvas: Canvas,
-) -> NDArray[np.int64]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Segment each box once and paste its mask, block by block.
 
     Args:
@@ -170,13 +170,15 @@ def draw(
         canvas: (H, W) uint32 zeros; mask number i is pasted with id i + 1.
 
     Returns:
-        (N + 1,) pixels of each id.
+        (N + 1,) pixels of each id; the same of its mask, before others took their pixels.
     """
-    areas = np.zeros(len(boxes) + 1, np.int64)
+    areas, whole = np.zeros((2, len(boxes) + 1), np.int64)
     masks: dict[int, NDArray[Any]] = {}
     for visit in visits(boxes, canvas.shape, _BLOCK):
         new = segment(image, boxes[visit.new], segmenter, method)
-        masks.update(zip(visit.new.tolist(), new, strict=True))
+        for box, mask in zip(visit.new.tolist(), new, strict=True):
+            masks[box] = mask
+            whole[box + 1] = np.count_nonzero(mask)
         here = [masks[box] for box in visit.members.tolist()]
         label = paste(here, boxes[visit.members], visit.members + 1, visit.window)
         y0, x0, y1, x1 = visit.window
@@ -184,4 +186,4 @@ def draw(
         areas += np.bincount(label.ravel(), minlength=len(areas))
         for box in visit.done.tolist():
             del masks[box]
-    return areas
+    return areas, whole

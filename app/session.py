@@ -59,7 +59,7 @@ def open_session(graph: Path, machine: Machine, threads: int) -> onnxruntime.Inf
     # Warnings about the graph are of no use to who runs it; errors are raised.
     options.log_severity_level = 3
     there = onnxruntime.get_available_providers()
-    wanted = [p for p in (_PROVIDERS[machine], _CPU) if p in there]
+    wanted = [p for p in dict.fromkeys((_PROVIDERS[machine], _CPU)) if p in there]
     session = onnxruntime.InferenceSession(graph, options, providers=wanted)
     if provider(session) != _PROVIDERS[machine]:
         raise DeviceError(

@@ -48,6 +48,8 @@ class Method:
     """Pixels above this probability are the cell, 0-1."""
     least_area: int
     """Instances of fewer pixels are dropped."""
+    least_visible: float
+    """An instance is dropped where better ones cover all but less than this share of it, 0-1."""
     working_memory: int
     """Resident bytes that prediction takes beside the image: python -m benchmarks.memory."""
 

@@ -63,7 +63,9 @@ def main() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             image = folder / f"repeated{size}.tiff"
             if not image.exists():
-                make_image(image, size)
+                side = round(math.sqrt(size * 1e6))
+                sample = DENSE if size < SPARSE_FROM else SPARSE
+                make_image(image, SIZES.get(size, (side, side)), *sample)
             record, seconds, highest = segment(image, folder / f"outputs{size}")
         cells = [f"{record['height'] * record['width'] / 1e6:.1f}", f"{record['instances']:,}"]
         cells += [f"{record['seconds'][stage]:.1f}" for stage in STAGES]
@@ -71,11 +73,16 @@ def main() -> None:
         print("| " + " | ".join(cells) + " |", flush=True)
 
 
-def make_image(path: Path, megapixels: int) -> None:
-    """A sample, repeated, as a deflated TIFF; tile by tile, so that it takes little memory."""
-    side = round(math.sqrt(megapixels * 1e6))
-    height, width = SIZES.get(megapixels, (side, side))
-    name, scale = DENSE if megapixels < SPARSE_FROM else SPARSE
+def make_image(path: Path, shape: tuple[int, int], name: str, scale: float) -> None:
+    """A sample, repeated, as a deflated TIFF; tile by tile, so that it takes little memory.
+
+    Args:
+        path: of the image.
+        shape: (H, W) of the image.
+        name: of the sample.
+        scale: at which it is repeated.
+    """
+    height, width = shape
     sample = normalise(read_image(ROOT / "samples" / "images" / name), 0, 100)
     if scale != 1:
         small = cv2.resize(sample, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -99,8 +99,8 @@ def time_paste(count: int, runs: int, method: Method) -> tuple[float, float]:
             tempfile.TemporaryDirectory() as folder,
             open_canvas(shape, Path(folder) / "canvas") as canvas,
         ):
-            areas = draw(image, boxes, fill, method, canvas)
-            numbers = relabel(areas, method.least_area)
+            areas, masks = draw(image, boxes, fill, method, canvas)
+            numbers = relabel(areas, masks, method.least_area, method.least_visible)
         assert areas[0] and numbers.max() > 0.9 * count
 
     return median_seconds(work, runs), math.prod(shape) / 1e6

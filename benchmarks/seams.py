@@ -122,7 +122,8 @@ def make_montage(
             left += w
         top += height
     # Of some cells the cut leaves a few pixels, which prediction would drop.
-    return image, relabel(np.bincount(label.ravel()), method.least_area)[label].astype(np.uint32)
+    areas = np.bincount(label.ravel())
+    return image, relabel(areas, areas, method.least_area, 0.0)[label].astype(np.uint32)
 
 
 def read_enlarged(

@@ -36,6 +36,7 @@ METHOD = Method(
     crop_batch=4,
     mask_threshold=0.5,
     least_area=1,
+    least_visible=0.0,
     working_memory=200_000_000,
 )
 

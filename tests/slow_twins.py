@@ -20,8 +20,8 @@ def slow_nms(boxes, scores, iou) -> list[int]:
     return kept
 
 
-def slow_paste(masks, boxes, shape, least_area) -> np.ndarray:
-    """Pixel by pixel: each goes to the first mask that wants it; small instances go."""
+def slow_paste(masks, boxes, shape, least_area, least_visible) -> np.ndarray:
+    """Pixel by pixel: each goes to the first mask that wants it; small and hidden instances go."""
     owner = np.zeros(shape, int)
     for y in range(shape[0]):
         for x in range(shape[1]):
@@ -32,7 +32,8 @@ def slow_paste(masks, boxes, shape, least_area) -> np.ndarray:
     label = np.zeros(shape, int)
     following = 1
     for number in range(1, len(masks) + 1):
-        if (owner == number).sum() >= max(1, least_area):
+        area, whole = (owner == number).sum(), masks[number - 1].sum()
+        if area >= max(1, least_area) and area >= least_visible * whole:
             label[owner == number] = following
             following += 1
     return label

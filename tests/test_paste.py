@@ -9,14 +9,14 @@ import tifffile
 from app import paste as paste_module
 from app import predict as predict_module
 from app.paste import Labels, open_canvas, paste, relabel, visits
-from app.predict import draw
+from app.predict import draw, outline
 from app.segment import crop, round_boxes, segment, uncrop
 from app.write import write_label
 from tests.make_toy_graphs import METHOD
 from tests.slow_twins import slow_paste
 
 
-def paste_all(masks, boxes, shape, least_area, block=2048) -> Labels:
+def paste_all(masks, boxes, shape, least_area, least_visible=0.0, block=2048) -> Labels:
     """As ``draw`` does, with masks that are there already."""
     canvas = np.zeros(shape, np.uint32)
     for visit in visits(boxes, shape, block):
@@ -24,7 +24,8 @@ def paste_all(masks, boxes, shape, least_area, block=2048) -> Labels:
         here = [masks[n] for n in visit.members]
         canvas[y0:y1, x0:x1] = paste(here, boxes[visit.members], visit.members + 1, visit.window)
     areas = np.bincount(canvas.ravel(), minlength=len(boxes) + 1)
-    return Labels(canvas, relabel(areas, least_area))
+    whole = np.array([0, *(mask.sum() for mask in masks)])
+    return Labels(canvas, relabel(areas, whole, least_area, least_visible))
 
 
 @pytest.mark.parametrize("block", [1, 5, 8, 100])
@@ -35,9 +36,9 @@ def test_equals_the_slow_twin(seed, block):
     start = rng.integers(0, [25, 17], (9, 2))
     boxes = np.concatenate((start, start + rng.integers(1, 7, (9, 2))), 1)
     masks = [rng.random((y1 - y0, x1 - x0)) < 0.6 for x0, y0, x1, y1 in boxes]
-    least = int(rng.integers(0, 9))
-    labels = paste_all(masks, boxes, shape, least, block)
-    np.testing.assert_array_equal(labels[:, :], slow_paste(masks, boxes, shape, least))
+    least = int(rng.integers(0, 9)), float(rng.choice([0.0, 0.5, 0.9]))
+    labels = paste_all(masks, boxes, shape, *least, block)
+    np.testing.assert_array_equal(labels[:, :], slow_paste(masks, boxes, shape, *least))
     assert labels.dtype == np.uint16 and labels.count == labels[:, :].max()
 
 
@@ -89,7 +90,8 @@ def test_a_label_image_in_a_file_is_that_in_memory(tmp_path, monkeypatch):
         monkeypatch.setattr(paste_module, "_MOST_IN_MEMORY", limit)
         with open_canvas(image.shape[:2], tmp_path / "canvas") as canvas:
             assert (tmp_path / "canvas").exists() == (limit == 0)
-            labels = Labels(canvas, relabel(draw(image, boxes, segmenter, METHOD, canvas), 1))
+            areas = draw(image, boxes, segmenter, METHOD, canvas)
+            labels = Labels(canvas, relabel(*areas, least_area=1, least_visible=0.5))
             write_label(tmp_path / f"{name}.tiff", labels)
         files.append(tifffile.imread(tmp_path / f"{name}.tiff"))
     np.testing.assert_array_equal(*files)
@@ -201,3 +203,13 @@ def test_a_probability_of_just_the_threshold_is_no_cell():
         maps = np.full((1, 16, 16), probability, np.float32)
         (mask,) = segment(image, boxes, lambda _crops, maps=maps: [maps], METHOD)
         assert mask.shape == (30, 9) and (mask == cell).all()
+
+
+@pytest.mark.parametrize(("least", "ids"), [(0.0, {1, 2}), (0.5, {1, 2}), (0.51, {1})])
+def test_what_better_ones_cover_is_dropped(least, ids):
+    image = np.full((20, 40, 3), 255, np.uint8)
+    boxes = np.array([[0, 0, 20, 20], [10, 0, 30, 20]], np.float32)  # half of the second is hidden
+    method = dataclasses.replace(METHOD, least_visible=least)
+    labels = outline(image, boxes, lambda crops: [crops[..., 0] / np.float32(255)], method)
+    assert set(np.unique(labels[:, :])) - {0} == ids
+    assert (labels[:, :20] == 1).all() and not labels[:, 30:].any()

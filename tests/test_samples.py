@@ -1,5 +1,6 @@
 """The shipped weights on real images, end to end."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import tifffile
 
 from app.__main__ import parse
 from app.batch import run
+from app.journal import RUN_FILE
+from app.machine import has_vnni
 from training.evaluate import score_image
 
 SAMPLES = Path("samples")
@@ -17,10 +20,16 @@ MEAN_FLOOR = 0.72
 EACH_FLOOR = 0.15
 
 
-@pytest.fixture(scope="module")
-def scores(tmp_path_factory) -> dict[str, float]:
+@pytest.fixture(scope="module", params=["cpu", "vnni"])
+def scores(request, tmp_path_factory) -> dict[str, float]:
+    if request.param == "vnni" and not has_vnni():
+        pytest.skip("this CPU would not run the graphs of integers")
     output = tmp_path_factory.mktemp("outputs")
-    assert run(parse([str(SAMPLES / "images"), str(output), "--device", "cpu"])) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.session.has_vnni", lambda: request.param == "vnni")
+        assert run(parse([str(SAMPLES / "images"), str(output), "--device", "cpu"])) == 0
+    used = json.loads((output / RUN_FILE).read_text())["graphs"]
+    assert [name.endswith("_int8.onnx") for name in used] == [request.param == "vnni"] * 2
     found = {}
     for path in sorted((SAMPLES / "labels").iterdir()):
         truth, predicted = tifffile.imread(path), tifffile.imread(output / path.name)

@@ -134,4 +134,5 @@ def outline(image: Pixels, model: nn.Module, method: Method) -> Labels:
         for n, m in zip(image.shape[:2], found.shape, strict=True)
     )
     canvas = found[np.ix_(rows, columns)].astype(np.uint32)
-    return Labels(canvas, relabel(np.bincount(canvas.ravel()), method.least_area))
+    areas = np.bincount(canvas.ravel())
+    return Labels(canvas, relabel(areas, areas, method.least_area, 0.0))

@@ -40,6 +40,7 @@ VALUES: dict[str, tuple[float, ...]] = {
     "nms_iou": (0.3, 0.4, 0.5, 0.6, 0.7),
     "mask_threshold": (0.35, 0.4, 0.45, 0.5, 0.55, 0.6),
     "least_area": (1, 4, 8, 16, 32),
+    "least_visible": (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
 }
 ROUNDS = 2
 BINS = 10  # of the calibration
@@ -139,14 +140,15 @@ def outline(image: Candidates, method: Method) -> tuple[NDArray[np.uint32], NDAr
     good = np.flatnonzero(image.scores > method.score_threshold)
     good = good[nms(image.exact[good], image.scores[good], method.nms_iou)]
     boxes = image.boxes[good]
-    masks = (
+    masks = [
         uncrop(image.probabilities[n].astype(np.float32) / 255, (y1 - y0, x1 - x0))
         > method.mask_threshold
         for n, (x0, y0, x1, y1) in zip(good, boxes, strict=True)
-    )
-    whole = (0, 0, *image.truth.shape)
-    label = paste(masks, boxes, np.arange(1, len(good) + 1), whole)
-    numbers = relabel(np.bincount(label.ravel(), minlength=len(good) + 1), method.least_area)
+    ]
+    label = paste(masks, boxes, np.arange(1, len(good) + 1), (0, 0, *image.truth.shape))
+    areas = np.bincount(label.ravel(), minlength=len(good) + 1)
+    whole = np.array([0, *(np.count_nonzero(mask) for mask in masks)])
+    numbers = relabel(areas, whole, method.least_area, method.least_visible)
     return numbers[label].astype(np.uint32), good[np.flatnonzero(numbers[1:])]
 
 
