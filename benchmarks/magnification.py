@@ -7,8 +7,7 @@
 - by cell size: up to 2 times; where the cells found so are larger (median of the square root of
   their boxes' areas, in pixels of the enlarged image) than M, again at the image's own size.
 
-Seconds are those of the detector and what belongs to it, for each rule on all images, one after
-the other; compare them within one run only.
+Seconds are of all images, read and normalised already; compare them within one run only.
 """
 
 import argparse
@@ -29,11 +28,11 @@ from app.predict import Predictor, outline
 from app.session import Run
 from app.settings import Method
 from app.tile import scale_factor
-from training.data import load_labelled
+from training.data import Labelled, load_labelled
 from training.evaluate import score_image
 
 Boxes = NDArray[np.float32]
-Rule = Callable[[NDArray[np.uint8], Run, Method], Boxes]
+Rule = Callable[..., Boxes]
 
 CAPS = (1.0, 1.25, 1.4, 1.5, 1.75, 2.0, np.inf)
 SIZES = (48, 64, 96, 128)
@@ -55,21 +54,50 @@ def main() -> None:
         rules[name] = partial(capped, cap=cap)
     for size in SIZES:
         rules[f"by cell size, {size}"] = partial(by_size, largest=size)
-    heading = ["rule", "F1", *sorted({image.modality for image in images}), "seconds"]
-    print("| " + " | ".join(heading) + " |\n" + "| --- " * len(heading) + "|")
+    print_heading(images)
     for name, rule in rules.items():
-        scores: dict[str, list[float]] = defaultdict(list)
-        seconds = 0.0
-        for image in tqdm(images, desc=name, leave=False):
-            started = time.monotonic()
-            boxes = rule(image.image, predictor.detector, method)
-            seconds += time.monotonic() - started
-            label = outline(image.image, boxes, predictor.segmenter, method)[:, :]
-            scores[image.modality].append(score_image(image.label, label)[0].f1)
-        everything = [f1 for values in scores.values() for f1 in values]
-        means = [np.mean(everything), *(np.mean(scores[key]) for key in sorted(scores))]
-        cells = [*(f"{mean:.3f}" for mean in means), f"{seconds:.0f}"]
-        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+        find = partial(rule, run=predictor.detector, method=method)
+        print_row(name, *score(images, find, predictor, name))
+
+
+def score(
+    images: list[Labelled],
+    find: Callable[[NDArray[np.uint8]], Boxes],
+    predictor: Predictor,
+    what: str,
+) -> tuple[dict[str, float], float, float]:
+    """F1 of images, all and by modality, and seconds: of finding boxes, and of what follows.
+
+    Args:
+        images: of the split.
+        find: an image to its boxes, best first.
+        predictor: outlines them.
+        what: for the progress bar.
+    """
+    scores: dict[str, list[float]] = defaultdict(list)
+    finding = outlining = 0.0
+    for image in tqdm(images, desc=what, leave=False):
+        started = time.monotonic()
+        boxes = find(image.image)
+        found = time.monotonic()
+        label = outline(image.image, boxes, predictor.segmenter, predictor.settings)[:, :]
+        outlining += time.monotonic() - found
+        finding += found - started
+        scores[image.modality].append(score_image(image.label, label)[0].f1)
+    everything = [f1 for values in scores.values() for f1 in values]
+    means = {key: float(np.mean(values)) for key, values in sorted(scores.items())}
+    return {"all": float(np.mean(everything)), **means}, finding, outlining
+
+
+def print_heading(images: list[Labelled]) -> None:
+    modalities = sorted({image.modality for image in images})
+    heading = ["", "F1", *modalities, "detecting, s", "outlining, s"]
+    print("| " + " | ".join(heading) + " |\n" + "| --- " * len(heading) + "|")
+
+
+def print_row(name: str, means: dict[str, float], finding: float, outlining: float) -> None:
+    cells = [*(f"{mean:.3f}" for mean in means.values()), f"{finding:.1f}", f"{outlining:.1f}"]
+    print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 def capped(image: NDArray[np.uint8], run: Run, method: Method, cap: float) -> Boxes:
