@@ -1,0 +1,126 @@
+"""Our predictor against the same networks in plain PyTorch, run as the published code runs them.
+
+    python -m benchmarks.eager RUN/DETECTOR/best.pt RUN/SEGMENTER/best.pt [--megapixels 2 9]
+
+The checkpoints are those that the weights were exported from. The eager pipeline: every window is
+a square of 1536 pixels, to which small images are enlarged and padded; crops go through the
+segmenter 96 at a time; each mask is sized to a whole window before it is written there. It skips
+what the published code does beyond that (merging windows, reading the image again). Both start with
+a decoded image and loaded models, on all cores; images are the samples, and one repeated up to
+each size. Prints seconds and their ratio for each.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torchvision.ops import nms
+
+from app.machine import available_threads
+from app.normalise import normalise
+from app.predict import Predictor, predict
+from app.read import find_images, read_image
+from app.segment import round_boxes
+from app.settings import Method
+from app.tile import windows
+from benchmarks.memory import DENSE, ROOT, make_image
+from training.export import ExportedDetector, ExportedSegmenter, load_model
+
+_BATCH = 96  # crops
+_RUNS = 3  # of an image up to a megapixel
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("detector", type=Path)
+    parser.add_argument("segmenter", type=Path)
+    parser.add_argument("--weights", type=Path, default=ROOT / "weights")
+    parser.add_argument("--megapixels", type=int, nargs="*", default=[2, 9])
+    options = parser.parse_args()
+    torch.set_num_threads(available_threads())
+    ours = Predictor(options.weights, "cpu", available_threads())
+    method = ours.settings
+    models: list[Any] = [load_model(path)[0] for path in (options.detector, options.segmenter)]
+    detector = ExportedDetector(models[0])
+    segmenter = ExportedSegmenter(models[1], method.crop_size)
+    print("| image | megapixels | instances | eager, s | ours, s | ratio |\n" + "| --- " * 6 + "|")
+    with tempfile.TemporaryDirectory() as name:
+        images = find_images(ROOT / "samples" / "images")
+        for size in options.megapixels:
+            side = round((size * 1e6) ** 0.5)
+            images.append(Path(name, f"repeated_{size}.tiff"))
+            make_image(images[-1], (side, side), *DENSE)
+        for path in images:
+            image = np.atleast_3d(read_image(path))
+            runs = _RUNS if image.shape[0] * image.shape[1] < 1e6 else 1
+            graphs = ours.detector, ours.segmenter, method
+            slow = median_seconds(partial(eager, image, detector, segmenter, method), runs)
+            fast = median_seconds(partial(predict, image, *graphs), runs)
+            count = predict(image, *graphs).count
+            megapixels = image.shape[0] * image.shape[1] / 1e6
+            print(
+                f"| {path.name} | {megapixels:.2f} | {count:,} | {slow:.2f} | {fast:.2f} "
+                f"| {slow / fast:.1f} |",
+                flush=True,
+            )
+
+
+def median_seconds(work: Callable[[], object], runs: int) -> float:
+    """Seconds of a call, after one that doesn't count."""
+    seconds = []
+    for _ in range(runs + 1):
+        started = time.monotonic()
+        work()
+        seconds.append(time.monotonic() - started)
+    return statistics.median(seconds[1:])
+
+
+@torch.inference_mode()
+def eager(
+    image: NDArray[Any], detector: nn.Module, segmenter: nn.Module, method: Method
+) -> list[NDArray[np.uint16]]:
+    """The label image (1536, 1536) of each window of an image."""
+    labels = []
+    shape = (image.shape[0], image.shape[1])
+    for x0, y0, x1, y1 in windows(shape, replace(method, granularity=1)):
+        part = normalise(image[y0:y1, x0:x1], method.low_percentile, method.high_percentile)
+        factor = method.window / max(part.shape[:2])
+        small = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+        square = np.full((method.window, method.window, 3), method.pad_value, np.uint8)
+        square[: small.shape[0], : small.shape[1]] = small
+        boxes, scores = (output[0] for output in detector(torch.from_numpy(square)[None]))
+        good = scores > method.score_threshold
+        boxes, scores = boxes[good], scores[good]
+        found = boxes[nms(boxes, scores, method.nms_iou)].numpy()
+        label = np.zeros((method.window, method.window), np.uint16)
+        rounded = round_boxes(found, label.shape)
+        for start in range(0, len(rounded), _BATCH):
+            batch = rounded[start : start + _BATCH]
+            size = (method.crop_size, method.crop_size)
+            crops = [cv2.resize(square[b:d, a:c], size) for a, b, c, d in batch]
+            (masks,) = segmenter(torch.from_numpy(np.stack(crops)))
+            for number, ((a, b, c, d), mask) in enumerate(
+                zip(batch, masks.numpy(), strict=True), start + 1
+            ):
+                whole = np.zeros(label.shape, np.float32)
+                whole[b:d, a:c] = cv2.resize(mask, (int(c - a), int(d - b)))
+                label[whole > method.mask_threshold] = number
+        labels.append(label)
+    return labels
+
+
+if __name__ == "__main__":
+    main()
