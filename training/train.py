@@ -9,7 +9,7 @@ scored best on split ``val``), log.csv and curve.png. A sample depends on the se
 alone, so a resumed run goes on with just what an unbroken one would have seen. A stage that starts
 from another one, or cuts its crops by another one's ``boxes``, takes RUN/OTHER/best.pt; one with
 ``unlabelled`` samples takes the pseudo-labels in RUN/pseudo (training/pseudo_label.py). With
-``--start FILE`` another best.pt is started from.
+``--start FILE`` another best.pt, or the graph of shipped weights, is started from.
 """
 
 import argparse
@@ -44,7 +44,8 @@ from training.config import (
 from training.data import Batches, load_labelled, with_predicted_boxes
 from training.detector import Detector
 from training.export import ExportedDetector, load_model, runner
-from training.tasks import DetectorTask, SegmenterTask, Task
+from training.start import load_start
+from training.tasks import DetectorTask, SegmenterTask, Task, floats
 
 PSEUDO = "pseudo"  # folder of the pseudo-labels in that of a run
 
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("stage")
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--start", type=Path, help="best.pt of the run to start from")
+    parser.add_argument("--start", type=Path, help="best.pt or .onnx to start from")
     options = parser.parse_args(arguments)
     config = load_config(options.config)
     if options.stage not in config.stages:
@@ -66,7 +67,8 @@ def main(arguments: list[str] | None = None) -> None:
         task = make_task(stage, config.method, options.data, options.run)
         start = options.start or (options.run / stage.start / "best.pt" if stage.start else None)
         if start:
-            task.model.load_state_dict(torch.load(start, "cpu", weights_only=True)["weights"])
+            images = task.collate([task.samples[n] for n in range(stage.batch)])[0]
+            load_start(task.model, start, floats(images, task.model))
         Trainer(task, config.method, options.run / options.stage).run()
 
 
