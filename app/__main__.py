@@ -72,6 +72,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="memory to use at most; images that need more are refused\n(default: what is free)",
     )
     parser.add_argument(
+        "--time-budget",
+        choices=("organisers",),
+        help="see each image in as many of eight views as the challenge's clock leaves free:\n"
+        "half of 10 s, or of 10 s a megapixel (default: in one view)",
+    )
+    parser.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda"),
         default="auto",

@@ -42,7 +42,12 @@ def run(options: argparse.Namespace, *, goes_on: bool = False) -> int:
     """
     try:
         targets = plan_outputs(list_images(options.input), options.output)
-        predictor = Predictor(options.weights, options.device, options.threads)
+        predictor = Predictor(
+            options.weights,
+            options.device,
+            options.threads,
+            use_free_time=options.time_budget is not None,
+        )
         most_bytes = image_memory(options.max_memory, predictor.settings.working_memory)
     except (UsageError, SettingsError, DeviceError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -51,6 +56,7 @@ def run(options: argparse.Namespace, *, goes_on: bool = False) -> int:
         "settings": dataclasses.asdict(predictor.settings),
         "graphs": predictor.graphs,
         "stack": options.stack,
+        "time_budget": options.time_budget,
     }
     way_hash = hashlib.sha256(json.dumps(way, sort_keys=True).encode()).hexdigest()
     settled = find_settled(targets, way_hash, resume=options.resume, goes_on=goes_on)

@@ -1,6 +1,7 @@
 """An image to one box a cell: windows, the detector, suppression, seams."""
 
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,9 @@ def detect(
 
     Args:
         image: (H, W, 3) uint8, normalised.
-        run: the detector: (1, H', W', 3) uint8 to boxes (1, A, 4) float32 xyxy in pixels of its
-            input and scores (1, A) float32 in [0, 1].
-        method: window, stride, thresholds.
+        run: the detector: (B, H', W', 3) uint8 to boxes (B, A, 4) float32 xyxy in pixels of its
+            input and scores (B, A) float32 in [0, 1].
+        method: window, stride, thresholds; B is up to ``window_batch``.
         most_bytes: memory that the boxes may take; None for no limit.
 
     Returns:
@@ -57,9 +58,9 @@ def _detect_windows(
     """Boxes and scores of all windows, and the index of the window of each."""
     found: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
     count = 0
-    for place in places:
-        found.append(_detect_window(image, place, run, method))
-        count += len(found[-1][1])
+    for window in _run_windows(image, places, run, method):
+        found.append(window)
+        count += len(window[1])
         if most_bytes is not None and count * BOX_BYTES > most_bytes:
             raise MemoryError(
                 f"{count} boxes in {len(found)} of {len(places)} windows need "
@@ -83,13 +84,39 @@ def _warn_of_large(boxes: NDArray[np.float32], method: Method) -> None:
             return
 
 
-def _detect_window(
-    image: Pixels, place: NDArray[np.int64], run: Run, method: Method
+def _run_windows(
+    image: Pixels, places: NDArray[np.int64], run: Run, method: Method
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """The boxes of each window above the score threshold, in pixels of the enlarged image."""
+    # (H, W) of each as the detector gets it, in multiples of the granularity.
+    sides = -((places[:, :2] - places[:, 2:]) // method.granularity)
+    size, start = method.window_batch, 0
+    while start < len(places):
+        # Only windows of one size fit into a batch.
+        alike = (sides[start : start + size] == sides[start]).all(1)
+        together = places[start : start + int(np.cumprod(alike).sum())]
+        batch = np.stack([pad(image[y0:y1, x0:x1], method) for x0, y0, x1, y1 in together])
+        try:
+            boxes, scores = run(batch)
+        except MemoryError:
+            if size == 1:
+                raise
+            size = max(1, size // 2)
+            logger.warning("out of memory; going on with %d windows at once", size)
+            continue
+        for place, found, certain in zip(together, boxes, scores, strict=True):
+            yield _above_threshold(place, found, certain, method)
+        start += len(together)
+
+
+def _above_threshold(
+    place: NDArray[np.int64],
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    method: Method,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The boxes of one window above the score threshold, in pixels of the enlarged image."""
+    """A window's good boxes, cut off at its edges, in pixels of the enlarged image."""
     x0, y0, x1, y1 = place
-    batch = np.ascontiguousarray(pad(image[y0:y1, x0:x1], method))[None]
-    boxes, scores = (output[0] for output in run(batch))
     good = scores > method.score_threshold
     inside = np.clip(boxes[good], 0, np.array([x1 - x0, y1 - y0] * 2, np.float32))
     inside = (inside + np.array([x0, y0, x0, y0])).astype(np.float32)

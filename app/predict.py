@@ -1,6 +1,6 @@
 """The whole path of an image, top to bottom: from its file to one outlined instance a cell."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from app.segment import round_boxes, segment
 from app.session import Device, DeviceError, Run, candidates, open_session, provider, runner
 from app.settings import Method, graph_path, load_settings
 from app.stopwatch import Stopwatch
+from app.views import detect_views, free_seconds
 from app.whole import scratch_path
 from app.write import write_label
 
@@ -43,24 +44,31 @@ class Predictor:
         weights: folder with ``settings.json`` and the graphs it names.
         device: ``auto`` takes CUDA where it works and the CPU elsewhere.
         threads: of the CPU, for one operator.
+        use_free_time: see an image in as many views as the challenge's clock leaves free.
 
     Raises:
         SettingsError: the weights are not what the settings say.
         DeviceError: ``cuda`` was asked for and is not there.
     """
 
-    def __init__(self, weights: Path, device: Device, threads: int) -> None:
-        self.settings = load_settings(weights)
-        models = self.settings.detector, self.settings.segmenter
+    def __init__(
+        self, weights: Path, device: Device, threads: int, *, use_free_time: bool = False
+    ) -> None:
+        settings = load_settings(weights)
+        models = settings.detector, settings.segmenter
         *others, last = candidates(device)
         for machine in (*others, last):
             graphs = [graph_path(weights, model, machine) for model in models]
             try:
-                detector, segmenter = (open_session(graph, machine, threads) for graph in graphs)
+                detector, segmenter = (
+                    open_session(graph, machine, threads, settings.gpu_memory) for graph in graphs
+                )
                 break
             except DeviceError:
                 if machine == last:
                     raise
+        self.settings = settings if machine == "cuda" else replace(settings, window_batch=1)
+        self.use_free_time = use_free_time
         self.provider = provider(detector)
         self.graphs = [graph.name for graph in graphs]
         cv2.setNumThreads(threads)
@@ -88,7 +96,8 @@ class Predictor:
         with opened as image, open_canvas(image.shape[:2], scratch_path(target, "canvas")) as blank:
             graphs = self.detector, self.segmenter, self.settings
             left = None if most_bytes is None else max(0, most_bytes - resident_bytes(image))
-            labels = predict(image, *graphs, blank, watch, left)
+            seconds = free_seconds(image.shape) if self.use_free_time else None
+            labels = predict(image, *graphs, blank, watch, left, seconds)
             with watch("write"):
                 write_label(target, labels)
             height, width, channels = image.shape
@@ -104,6 +113,7 @@ def predict(
     canvas: Canvas | None = None,
     watch: Stopwatch | None = None,
     most_bytes: int | None = None,
+    seconds: float | None = None,
 ) -> Labels:
     """Outline every cell of an image.
 
@@ -116,6 +126,7 @@ def predict(
         watch: takes the time of each stage; "normalise" is finding the percentiles, while
             rescaling, and reading where it is done in parts, belong to the stage that asks.
         most_bytes: memory for the detector's boxes; None for no limit.
+        seconds: for detection in up to eight views; None for one view.
 
     Returns:
         Label image: 0 is background, 1 to N are the cells, the most certain first.
@@ -127,7 +138,10 @@ def predict(
     with watch("normalise"):
         normal = Normalised(image, method.low_percentile, method.high_percentile)
     with watch("detect"):
-        found, _ = detect(normal, detector, method, most_bytes)
+        if seconds is None:
+            found, _ = detect(normal, detector, method, most_bytes)
+        else:
+            found, _ = detect_views(normal, detector, method, seconds, most_bytes)
     with watch("segment"):
         return outline(normal, found, segmenter, method, canvas)
 

@@ -20,6 +20,12 @@ Run = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _PROVIDERS: dict[Machine, str] = {"cuda": _CUDA, "vnni": _CPU, "cpu": _CPU}
+# Images differ in size, and the default would time all algorithms again for each new one; nor may
+# the memory pool double itself whenever it grows.
+_CUDA_OPTIONS = {
+    "cudnn_conv_algo_search": "HEURISTIC",
+    "arena_extend_strategy": "kSameAsRequested",
+}
 # How the runtime and CUDA word it.
 _OUT_OF_MEMORY = ("failed to allocate memory", "bad_alloc", "bad allocation", "out of memory")
 
@@ -42,13 +48,16 @@ def candidates(device: Device) -> list[Machine]:
     return ["cuda", cpu] if _has_driver() else [cpu]
 
 
-def open_session(graph: Path, machine: Machine, threads: int) -> onnxruntime.InferenceSession:
+def open_session(
+    graph: Path, machine: Machine, threads: int, gpu_memory: int
+) -> onnxruntime.InferenceSession:
     """Load a graph.
 
     Args:
         graph: an ONNX file.
         machine: what runs it.
         threads: of the CPU, for one operator.
+        gpu_memory: bytes of a GPU that this graph may take.
 
     Raises:
         DeviceError: ``cuda`` was asked for, but the graph would not run there.
@@ -59,7 +68,12 @@ def open_session(graph: Path, machine: Machine, threads: int) -> onnxruntime.Inf
     # Warnings about the graph are of no use to who runs it; errors are raised.
     options.log_severity_level = 3
     there = onnxruntime.get_available_providers()
-    wanted = [p for p in dict.fromkeys((_PROVIDERS[machine], _CPU)) if p in there]
+    on_cuda = {**_CUDA_OPTIONS, "gpu_mem_limit": str(gpu_memory)}
+    wanted: list[str | tuple[str, dict[str, str]]] = [
+        (p, on_cuda) if p == _CUDA else p
+        for p in dict.fromkeys((_PROVIDERS[machine], _CPU))
+        if p in there
+    ]
     session = onnxruntime.InferenceSession(graph, options, providers=wanted)
     if provider(session) != _PROVIDERS[machine]:
         raise DeviceError(

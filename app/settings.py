@@ -36,6 +36,11 @@ class Method:
     """Sides of the detector's input are multiples of this."""
     seam_margin: float
     """A box this near to an inner window edge counts as cut by it, pixels at detection scale."""
+    window_batch: int
+    """Windows that go through the detector together on a GPU; on a CPU, which gains nothing by
+    it, one does."""
+    gpu_memory: int
+    """Bytes that each of the two graphs may take of a GPU's memory."""
     score_threshold: float
     """Boxes at or below this score are dropped, 0-1."""
     nms_iou: float

@@ -74,6 +74,13 @@ def test_one_file_as_input(folder):
     )
 
 
+def test_in_eight_views_only_what_most_agree_on_stays(folder):
+    write(folder / "in" / "one.png")  # the toy detector says the same of any view
+    assert run(folder / "in", folder / "out", "--time-budget", "organisers") == 0
+    assert json.loads((folder / "out" / "run.json").read_text())["time_budget"] == "organisers"
+    assert not tifffile.imread(folder / "out" / "one_label.tiff").any()
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 200), (3, 2), (130, 5), (1, 1, 3), (2, 90, 4)])
 def test_images_of_any_size(shape, folder):
     write(folder / "in" / "small.png", np.full(shape, 200, np.uint8))

@@ -8,29 +8,12 @@ import numpy as np
 import pytest
 import tifffile
 
+from app.views import VIEWS
 from tests.make_toy_graphs import METHOD
 from training.data import load_labelled
-from training.pseudo_label import VIEWS, fuse_views, main, turn, turn_back
+from training.pseudo_label import fuse_views, main
 
 TOY = Path("tests/toy_weights")
-
-
-@pytest.mark.parametrize("view", range(VIEWS))
-def test_boxes_of_a_view_come_back(view):
-    rng = np.random.default_rng(view)
-    for _ in range(5):
-        x0, y0 = rng.integers(0, (40, 20))
-        x1, y1 = rng.integers((x0 + 1, y0 + 1), (51, 31))
-        image = np.zeros((30, 50, 3), np.uint8)
-        image[y0:y1, x0:x1] = 255
-        ys, xs = np.nonzero(turn(image, view)[:, :, 0])
-        seen = np.array([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]], np.float32)
-        assert turn_back(seen, view, (30, 50)).tolist() == [[x0, y0, x1, y1]]
-
-
-def test_views_are_eight_different_ones():
-    image = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    assert len({turn(image, view).tobytes() for view in range(VIEWS)}) == 8
 
 
 def test_what_all_views_find_scores_high_and_what_one_finds_low():

@@ -101,6 +101,14 @@ def see(batch: np.ndarray) -> list[np.ndarray]:
     ]
 
 
+def see_each(batch: np.ndarray) -> list[np.ndarray]:
+    """``see`` in each image of a batch, with boxes of no score to make their numbers equal."""
+    seen = [see(image[None]) for image in batch]
+    most = max(scores.shape[1] for _, scores in seen)
+    boxes = [np.pad(b[0], ((0, most - b.shape[1]), (0, 0))) for b, _ in seen]
+    return [np.stack(boxes), np.stack([np.pad(s[0], (0, most - s.shape[1])) for _, s in seen])]
+
+
 def rough(seed: int, copies: int):
     """As a real detector: each box several times, each up to a pixel off, and off differently."""
     rng = np.random.default_rng(seed)
@@ -289,3 +297,23 @@ def test_more_boxes_than_memory_allows_are_refused_with_their_number():
     assert len(detect(image, run, small, 40 * BOX_BYTES)[0]) == 4
     with pytest.raises(MemoryError, match=r"40 boxes in 4 of 4 windows need 12 kB, but 11\.7 kB"):
         detect(image, run, small, 39 * BOX_BYTES)
+
+
+@pytest.mark.parametrize("fits", [9, 1])  # windows that the memory of a GPU takes
+def test_batches_of_windows_find_what_single_ones_do(fits, caplog):
+    label = scatter(np.random.default_rng(8), (330, 301), (8, 60), 150)
+    sizes = []
+
+    def run(batch):
+        if len(batch) > fits:
+            raise MemoryError
+        sizes.append(len(batch))
+        return see_each(batch)
+
+    one, together = (
+        detect(paint(label), run, dataclasses.replace(small, window_batch=size)) for size in (1, 4)
+    )
+    for single, batched in zip(one, together, strict=True):
+        np.testing.assert_array_equal(single, batched)
+    assert len(one[0]) > 30 and max(sizes) == min(fits, 4)
+    assert ("going on with 1 windows" in caplog.text) == (fits == 1)

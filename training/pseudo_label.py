@@ -32,12 +32,10 @@ from app.read import find_images, open_image
 from app.session import Run
 from app.settings import Method
 from app.tile import windows
+from app.views import LEAST_IN_VIEW, VIEWS, Boxes, turn, turn_back
 from app.write import write_label
 
-VIEWS = 8
 SOURCE = "pseudo"
-_LEAST_IN_VIEW = 0.1  # score of a box that takes part
-Boxes = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -103,7 +101,7 @@ def fuse_views(image: NDArray[np.uint8], run: Run, method: Method, least_score: 
     shape = (image.shape[0], image.shape[1])
     size = np.array([shape[1], shape[0]] * 2, np.float32)
     # A view in which a cell is missed counts as 0, so one that hardly sees it must still say so.
-    hopeful = dataclasses.replace(method, score_threshold=_LEAST_IN_VIEW)
+    hopeful = dataclasses.replace(method, score_threshold=LEAST_IN_VIEW)
     found = [detect(turn(image, view), run, hopeful) for view in range(VIEWS)]
     shares = [turn_back(boxes, view, shape) / size for view, (boxes, _) in enumerate(found)]
     boxes, scores, _ = weighted_boxes_fusion(
@@ -114,27 +112,6 @@ def fuse_views(image: NDArray[np.uint8], run: Run, method: Method, least_score: 
     )
     good = scores > least_score
     return (boxes[good] * size).astype(np.float32), scores[good].astype(np.float32)
-
-
-def turn(image: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
-    """One of the eight views of (H, W, 3): 0 to 3 quarter turns to the left, then mirrored."""
-    turned = np.rot90(image, view % 4)
-    return np.ascontiguousarray(turned[:, ::-1] if view >= 4 else turned)
-
-
-def turn_back(
-    boxes_xyxy: NDArray[np.float32], view: int, shape: tuple[int, int]
-) -> NDArray[np.float32]:
-    """Boxes (N, 4) from the frame of a view to that of the image of shape (H, W)."""
-    height, width = shape if view % 2 == 0 else shape[::-1]
-    x0, y0, x1, y1 = boxes_xyxy.T
-    if view >= 4:
-        x0, x1 = width - x1, width - x0
-    for _ in range(view % 4):
-        # A quarter turn to the right; the upper edge becomes the right one.
-        x0, y0, x1, y1 = height - y1, x0, height - y0, x1
-        height, width = width, height
-    return np.stack((x0, y0, x1, y1), 1)
 
 
 if __name__ == "__main__":
