@@ -301,7 +301,7 @@ def test_more_boxes_than_memory_allows_are_refused_with_their_number():
 
 @pytest.mark.parametrize("fits", [9, 1])  # windows that the memory of a GPU takes
 def test_batches_of_windows_find_what_single_ones_do(fits, caplog):
-    label = scatter(np.random.default_rng(8), (330, 301), (8, 60), 150)
+    label = scatter(np.random.default_rng(8), (330, 288), (8, 60), 150)
     sizes = []
 
     def run(batch):
