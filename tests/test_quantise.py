@@ -1,4 +1,4 @@
-"""Graphs of integers: which parts become that, and what they say. For the detector of the shipped
+"""Graphs of fewer bits: which parts become that, and what they say. For the detector of the shipped
 weights see test_samples.py; an untrained one blows up every difference."""
 
 import dataclasses
@@ -61,24 +61,33 @@ def run(weights, role, machine, batch):
     return session.run(None, {session.get_inputs()[0].name: batch})
 
 
-def test_the_settings_name_them_for_vnni(weights):
+def test_the_settings_name_them_by_machine(weights):
     settings = load_settings(weights)
     for role in ROLES:
         graphs = getattr(settings, role)
-        assert set(graphs) == {"cpu", "vnni"} and graphs["cpu"].file == f"{role}.onnx"
+        assert list(graphs) == ["cpu", "vnni", "cuda"] and graphs["cpu"].file == f"{role}.onnx"
         assert graph_path(weights, graphs, "vnni").name == f"{role}_int8.onnx"
+        assert graph_path(weights, graphs, "cuda").name == f"{role}_fp16.onnx"
     assert settings.segmenter["vnni"].trained == (
         "8-bit integers, by 3 images of split train; a note"
     )
+    assert settings.segmenter["cuda"].trained == "16-bit floats; a note"
     assert [getattr(settings, name) for name in vars(METHOD)] == list(vars(METHOD).values())
 
 
-def test_a_segmenter_says_nearly_the_same(weights, images):
+@pytest.mark.parametrize(("machine", "tolerance"), [("vnni", 0.02), ("cuda", 0.0005)])
+def test_a_segmenter_says_nearly_the_same(weights, images, machine, tolerance):
     for image in images:
         batch = cells(image, METHOD)
-        floats, integers = (run(weights, "segmenter", m, batch)[0] for m in ("cpu", "vnni"))
+        floats, fewer = (run(weights, "segmenter", m, batch)[0] for m in ("cpu", machine))
         assert np.ptp(floats) > 0.2  # of something that is not all the same
-        assert 0 < np.abs(floats - integers).mean() < 0.02
+        assert 0 < np.abs(floats - fewer).mean() < tolerance
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_halves_have_half_the_size(role, weights):
+    sizes = [(weights / f"{role}{end}.onnx").stat().st_size for end in ("", "_fp16")]
+    assert sizes[1] < 0.7 * sizes[0]
 
 
 @pytest.mark.parametrize("role", ROLES)

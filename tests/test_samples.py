@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import tifffile
 
+from app import session
 from app.__main__ import parse
 from app.batch import run
 from app.journal import RUN_FILE
@@ -20,16 +21,19 @@ MEAN_FLOOR = 0.72
 EACH_FLOOR = 0.15
 
 
-@pytest.fixture(scope="module", params=["cpu", "vnni"])
+@pytest.fixture(scope="module", params=["cpu", "vnni", "cuda"])
 def scores(request, tmp_path_factory) -> dict[str, float]:
+    """By the graphs for each machine, all of them run by this CPU."""
     if request.param == "vnni" and not has_vnni():
         pytest.skip("this CPU would not run the graphs of integers")
     output = tmp_path_factory.mktemp("outputs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.session.has_vnni", lambda: request.param == "vnni")
-        assert run(parse([str(SAMPLES / "images"), str(output), "--device", "cpu"])) == 0
+        patch.setattr("app.predict.candidates", lambda device: [request.param])
+        patch.setitem(session._PROVIDERS, "cuda", session._PROVIDERS["cpu"])
+        assert run(parse([str(SAMPLES / "images"), str(output)])) == 0
     used = json.loads((output / RUN_FILE).read_text())["graphs"]
-    assert [name.endswith("_int8.onnx") for name in used] == [request.param == "vnni"] * 2
+    end = {"cpu": "", "vnni": "_int8", "cuda": "_fp16"}[request.param]
+    assert used == [f"detector{end}.onnx", f"segmenter{end}.onnx"]
     found = {}
     for path in sorted((SAMPLES / "labels").iterdir()):
         truth, predicted = tifffile.imread(path), tifffile.imread(output / path.name)

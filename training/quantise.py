@@ -1,11 +1,12 @@
-"""Exported weights to graphs of 8-bit integers beside them, for CPUs with VNNI instructions.
+"""Exported weights to graphs of fewer bits beside them, for machines that are fast with those.
 
     python -m training.quantise weights DATA
 
-Static quantisation, as ONNX Runtime does it: weights by channel, activations by the lowest and the
-highest value that they take on a few images of each source and modality of split ``train``. All
-from the image to the last convolution of each branch is quantised; these convolutions and what
-follows them, boxes and scores, stay in floats. The settings name the new graphs for ``vnni``.
+8-bit integers for CPUs with VNNI instructions, by static quantisation as ONNX Runtime does it:
+weights by channel, activations by the lowest and the highest value that they take on a few images
+of each source and modality of split ``train``. 16-bit floats for GPUs. In both all from the image
+to the last convolution of each branch has fewer bits; these convolutions and what follows them,
+boxes and scores, stay in 32-bit floats. The settings name the new graphs for ``vnni`` and ``cuda``.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from app.settings import Graph, Machine, Method, Settings, load_settings, sha256
 from app.tile import enlarge, pad, scale_factor
@@ -42,7 +44,7 @@ _OPERATORS = (
     *("Conv", "Sigmoid", "Mul", "Relu", "Add", "Concat"),
     *("MaxPool", "Resize", "SpaceToDepth", "DepthToSpace"),
 )
-_SUFFIX = "_int8.onnx"
+_INTEGERS, _HALVES = "_int8", "_fp16"  # in the names of the files
 
 
 class Batches(CalibrationDataReader):  # type: ignore[misc]
@@ -66,13 +68,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     settings = quantise_weights(options.weights, options.data)
     for graphs in (settings.detector, settings.segmenter):
-        path = options.weights / graphs["vnni"].file
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+        for graph in graphs.values():
+            path = options.weights / graph.file
+            print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     return 0
 
 
 def quantise_weights(folder: Path, data: Path) -> Settings:
-    """Write both models' graphs of integers beside the others, and name them in the settings.
+    """Write both models' graphs of fewer bits beside the others, and name them in the settings.
 
     Args:
         folder: the weights.
@@ -85,14 +88,23 @@ def quantise_weights(folder: Path, data: Path) -> Settings:
     images = some_images(data, settings)
     detector = Batches(ExportedDetector.input, (middle(image, settings) for image in images))
     segmenter = Batches(ExportedSegmenter.input, (cells(image, settings) for image in images))
-    note = f"8-bit integers, by {len(images)} images of split train; "
+    note = f"8-bit integers, by {len(images)} images of split train"
 
     def add(graphs: Mapping[Machine, Graph], batches: Batches) -> dict[Machine, Graph]:
-        source = folder / graphs["cpu"].file
-        target = source.with_name(f"{source.stem}{_SUFFIX}")
-        quantise(source, target, batches)
-        trained = note + graphs["cpu"].trained
-        return {**graphs, "vnni": Graph(file=target.name, sha256=sha256(target), trained=trained)}
+        floats = graphs["cpu"]
+        source = folder / floats.file
+        integers, halves = (source.with_stem(source.stem + end) for end in (_INTEGERS, _HALVES))
+        quantise(source, integers, batches)
+        halve(source, halves)
+        made: dict[Machine, Graph] = {"cpu": floats}
+        ways: dict[Machine, tuple[Path, str]] = {
+            "vnni": (integers, note),
+            "cuda": (halves, "16-bit floats"),
+        }
+        for machine, (path, how) in ways.items():
+            trained = f"{how}; {floats.trained}"
+            made[machine] = Graph(file=path.name, sha256=sha256(path), trained=trained)
+        return made
 
     settings = dataclasses.replace(
         settings,
@@ -119,6 +131,20 @@ def quantise(source: Path, target: Path, batches: CalibrationDataReader) -> None
             op_types_to_quantize=list(_OPERATORS),
             nodes_to_quantize=before_convolutions(onnx.load(prepared).graph),
         )
+
+
+def halve(source: Path, target: Path) -> None:
+    """Write a graph whose convolutions, and what is between them, take 16-bit floats."""
+    model = onnx.load(source)
+    early = set(before_convolutions(model.graph))
+    late = [node.name for node in model.graph.node if node.name not in early]
+    halved = convert_float_to_float16(model, keep_io_types=True, node_block_list=late)
+    # A value that several of the late nodes take is cast for each, every time to the same name.
+    once = {node.output[0]: node for node in reversed(halved.graph.node)}
+    nodes = [node for node in halved.graph.node if once[node.output[0]] is node]
+    del halved.graph.node[:]
+    halved.graph.node.extend(nodes)
+    onnx.save(halved, target)
 
 
 def before_convolutions(graph: onnx.GraphProto) -> list[str]:
