@@ -13,7 +13,9 @@ from another one, or cuts its crops by another one's ``boxes``, takes RUN/OTHER/
 """
 
 import argparse
+import contextlib
 import csv
+import ctypes
 import dataclasses
 import math
 import subprocess
@@ -47,6 +49,7 @@ from training.export import ExportedDetector, load_model, runner
 from training.start import load_start
 from training.tasks import DetectorTask, SegmenterTask, Task, floats
 
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # from glibc's <malloc.h>
 PSEUDO = "pseudo"  # folder of the pseudo-labels in that of a run
 
 
@@ -111,6 +114,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.rows: list[dict[str, float]] = []
+        keep_freed_memory()
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "checkpoint.pt").exists():
             self._resume()
@@ -234,6 +238,18 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"].cpu())
         self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed, for the next step wants just as much again.
+
+    By default large arrays go back to the system, and new pages for them, filled with zeros, take a
+    quarter of a step on a CPU: python -m benchmarks.training_step. Only glibc knows of this.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        adjust = ctypes.CDLL("libc.so.6").mallopt
+        adjust(_M_MMAP_MAX, 0)
+        adjust(_M_TRIM_THRESHOLD, -1)
 
 
 def learning_rate(step: int, steps: int, config: StageConfig) -> float:

@@ -1,0 +1,82 @@
+"""A folder of small images in one process: images a second, and how busy the cores are.
+
+    python -m benchmarks.folder [--images 500] [--shares 1 2]
+
+The samples, repeated. With --shares N the folder is also done by N processes, each with its share
+of the images and of the threads, which tells what doing several images at once would gain. Busy is
+the CPU time of the processes over that of all cores; it counts a thread that waits for another one
+by spinning, as ONNX Runtime's do for a moment.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from app.machine import available_threads
+from app.read import find_images
+from benchmarks.memory import ROOT
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--shares", type=int, nargs="+", default=[1])
+    options = parser.parse_args()
+    print("| processes | threads each | images | seconds | images a second | busy |")
+    print("| --- " * 6 + "|")
+    for shares in options.shares:
+        with tempfile.TemporaryDirectory() as name:
+            folders = make_folders(Path(name), options.images, shares)
+            threads = max(1, available_threads() // shares)
+            seconds, busy = run_all(folders, threads)
+        print(
+            f"| {shares} | {threads} | {options.images} | {seconds:.1f} "
+            f"| {options.images / seconds:.2f} | {busy:.0%} |"
+        )
+
+
+def make_folders(root: Path, images: int, shares: int) -> list[Path]:
+    """Links to the samples in turn, dealt out to folders."""
+    samples = find_images(ROOT / "samples" / "images")
+    folders = [root / str(share) for share in range(shares)]
+    for folder in folders:
+        folder.mkdir()
+    for number in range(images):
+        sample = samples[number % len(samples)]
+        # Each share gets of every sample as many.
+        share = number // len(samples) % shares
+        (folders[share] / f"{number}{sample.suffix}").symlink_to(sample)
+    return folders
+
+
+def run_all(folders: list[Path], threads: int) -> tuple[float, float]:
+    """Seconds until all are done, and the share of the cores' time that was used."""
+    started, before = time.monotonic(), cpu_seconds()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "app", folder, folder / "out", "--threads", str(threads)],
+            cwd=ROOT,
+            stderr=subprocess.DEVNULL,
+        )
+        for folder in folders
+    ]
+    if any([process.wait() for process in processes]):
+        raise SystemExit("error: an image failed")
+    seconds = time.monotonic() - started
+    return seconds, (cpu_seconds() - before) / seconds / available_threads()
+
+
+def cpu_seconds() -> float:
+    """Of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main()
