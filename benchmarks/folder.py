@@ -66,7 +66,8 @@ def run_all(folders: list[Path], threads: int) -> tuple[float, float]:
         )
         for folder in folders
     ]
-    if any([process.wait() for process in processes]):
+    statuses = [process.wait() for process in processes]
+    if any(statuses):
         raise SystemExit("error: an image failed")
     seconds = time.monotonic() - started
     return seconds, (cpu_seconds() - before) / seconds / available_threads()
