@@ -1,13 +1,13 @@
 """Our predictor against the same networks in plain PyTorch, run as the published code runs them.
 
-    python -m benchmarks.eager RUN/DETECTOR/best.pt RUN/SEGMENTER/best.pt [--megapixels 2 9]
+    python -m benchmarks.eager [--weights weights] [--megapixels 2 9]
 
-The checkpoints are those that the weights were exported from. The eager pipeline: every window is
-a square of 1536 pixels, to which small images are enlarged and padded; crops go through the
-segmenter 96 at a time; each mask is sized to a whole window before it is written there. It skips
-what the published code does beyond that (merging windows, reading the image again). Both start with
-a decoded image and loaded models, on all cores; images are the samples, and one repeated up to
-each size. Prints seconds and their ratio for each.
+The networks are given back by the graphs of floats. The eager pipeline: every window is a square
+of 1536 pixels, to which small images are enlarged and padded; crops go through the segmenter 96 at
+a time; each mask is sized to a whole window before it is written there. It skips what the published
+code does beyond that (merging windows, reading the image again). Both start with a decoded image
+and loaded models, on all cores; images are the samples, and one repeated up to each size. Prints
+seconds and their ratio for each.
 """
 
 import argparse
@@ -35,7 +35,12 @@ from app.segment import round_boxes
 from app.settings import Method
 from app.tile import windows
 from benchmarks.memory import DENSE, ROOT, make_image
-from training.export import ExportedDetector, ExportedSegmenter, load_model
+from benchmarks.training_step import SHIPPED
+from training.config import load_config
+from training.detector import Detector
+from training.export import ExportedDetector, ExportedSegmenter
+from training.segmenter import Segmenter
+from training.start import load_graph
 
 _BATCH = 96  # crops
 _RUNS = 3  # of an image up to a megapixel
@@ -45,17 +50,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("detector", type=Path)
-    parser.add_argument("segmenter", type=Path)
     parser.add_argument("--weights", type=Path, default=ROOT / "weights")
     parser.add_argument("--megapixels", type=int, nargs="*", default=[2, 9])
     options = parser.parse_args()
     torch.set_num_threads(available_threads())
     ours = Predictor(options.weights, "cpu", available_threads())
     method = ours.settings
-    models: list[Any] = [load_model(path)[0] for path in (options.detector, options.segmenter)]
-    detector = ExportedDetector(models[0])
-    segmenter = ExportedSegmenter(models[1], method.crop_size)
+    stages = load_config(SHIPPED).stages
+    detector = ExportedDetector(Detector(stages["third"].size))
+    segmenter = ExportedSegmenter(Segmenter(stages["segmenter"].size), method.crop_size)
+    some = torch.rand((1, 3, 2 * method.crop_size, 2 * method.crop_size)) * 255
+    load_graph(detector.detector, options.weights / method.detector["cpu"].file, some)
+    load_graph(segmenter.segmenter, options.weights / method.segmenter["cpu"].file, some)
     print("| image | megapixels | instances | eager, s | ours, s | ratio |\n" + "| --- " * 6 + "|")
     with tempfile.TemporaryDirectory() as name:
         images = find_images(ROOT / "samples" / "images")
