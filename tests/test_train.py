@@ -184,6 +184,19 @@ def test_export_writes_weights_that_load(tiny_config, tmp_path):
     ]
 
 
+def test_export_of_one_model_keeps_the_other_ones_graph(tiny_config, tmp_path):
+    models = _models(tiny_config)
+    with pytest.raises(SettingsError, match=r"settings\.json: can't be read"):
+        export.write_weights({"detector": models["detector"]}, tiny_config.method, tmp_path / "w")
+    before = export.write_weights(models, tiny_config.method, tmp_path / "w")
+    another = _models(tiny_config)["detector"][0], "another"
+    after = export.write_weights({"detector": another}, tiny_config.method, tmp_path / "w")
+    assert load_settings(tmp_path / "w") == after
+    assert after.segmenter == before.segmenter
+    assert after.detector["cpu"].trained == "another"
+    assert after.detector["cpu"].sha256 != before.detector["cpu"].sha256
+
+
 def test_export_fails_where_the_graph_disagrees(tiny_config, tmp_path, monkeypatch):
     models = _models(tiny_config)
 

@@ -2,8 +2,10 @@
 
     python -m training.export training/configs/shipped.toml RUN/DETECTOR RUN/SEGMENTER weights
 
-Both are folders of stages of training/train.py; their best.pt is taken. Fails unless ONNX Runtime
-agrees with torch on inputs of several sizes, not square, two in a batch.
+Both are folders of stages of training/train.py; their best.pt is taken. With - in place of one its
+graph stays as it is in the weights. Fails unless ONNX Runtime agrees with torch on inputs of
+several sizes, not square, two in a batch. Graphs for other machines are made of these anew:
+training/quantise.py.
 """
 
 import argparse
@@ -22,7 +24,16 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from app.session import Run
-from app.settings import FILE_NAME, Graph, Machine, Method, Settings, sha256
+from app.settings import (
+    FILE_NAME,
+    Graph,
+    Machine,
+    Method,
+    Settings,
+    SettingsError,
+    load_settings,
+    sha256,
+)
 from training.baseline import Baseline
 from training.config import load_config
 from training.detector import GRANULARITY, Detector
@@ -30,6 +41,8 @@ from training.segmenter import Segmenter
 
 # Largest difference between torch and ONNX Runtime; boxes in pixels, the rest as shares of 1.
 TOLERANCE = {"boxes": 0.02, "scores": 1e-4, "masks": 1e-4}
+KEPT = Path("-")
+ROLES = ("detector", "segmenter")
 _OPSET = 18
 MODELS: dict[str, type[Detector | Segmenter]] = {
     "detector": Detector,
@@ -94,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
         export_runs(
             options.detector, options.segmenter, load_config(options.config).method, options.weights
         )
-    except TypeError as error:
+    except (TypeError, SettingsError) as error:
         parser.error(str(error))
     return 0
 
@@ -103,21 +116,25 @@ def export_runs(detector: Path, segmenter: Path, method: Method, weights: Path) 
     """Write the weights of a trained detector and segmenter.
 
     Args:
-        detector: folder of its stage; ``segmenter`` likewise.
+        detector: folder of its stage, or KEPT; ``segmenter`` likewise.
         method: the numbers that go into the settings.
         weights: as ``write_weights`` wants it.
 
     Raises:
         TypeError: the folders are of other models.
     """
-    boxes, boxes_note = load_model(detector / "best.pt")
-    masks, masks_note = load_model(segmenter / "best.pt")
-    if not (isinstance(boxes, Detector) and type(masks) is Segmenter):
-        raise TypeError("the runs of a detector and of a segmenter were wanted, in this order")
-    models: dict[str, tuple[Exported, str]] = {
-        "detector": (ExportedDetector(boxes), boxes_note),
-        "segmenter": (ExportedSegmenter(masks, method.crop_size), masks_note),
-    }
+    models: dict[str, tuple[Exported, str]] = {}
+    wanted = "the runs of a detector and of a segmenter were wanted, in this order"
+    if detector != KEPT:
+        boxes, note = load_model(detector / "best.pt")
+        if not isinstance(boxes, Detector):
+            raise TypeError(wanted)
+        models["detector"] = ExportedDetector(boxes), note
+    if segmenter != KEPT:
+        masks, note = load_model(segmenter / "best.pt")
+        if type(masks) is not Segmenter:
+            raise TypeError(wanted)
+        models["segmenter"] = ExportedSegmenter(masks, method.crop_size), note
     write_weights(models, method, weights)
 
 
@@ -151,17 +168,22 @@ def write_weights(
     """Export both graphs, compare them with torch, and write the settings that name them.
 
     Args:
-        models: ``detector`` and ``segmenter``, each with a note on its training.
+        models: ``detector`` and ``segmenter``, each with a note on its training; where one is left
+            out, its graph for any machine stays.
         method: the numbers that go into the settings.
         folder: receives both graphs and settings.json, unless anything fails.
 
     Raises:
         ValueError: ONNX Runtime and torch disagree.
+        SettingsError: a graph was to stay, but there are no weights that could be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    graphs: dict[str, dict[Machine, Graph]] = {}
+    if len(models) < len(ROLES):
+        old = load_settings(folder)
+        graphs = {role: {"cpu": getattr(old, role)["cpu"]} for role in ROLES}
     with tempfile.TemporaryDirectory(dir=folder) as name:
         scratch = Path(name)
-        graphs: dict[str, dict[Machine, Graph]] = {}
         for role, (model, note) in models.items():
             path = scratch / f"{role}.onnx"
             export(model, path)
