@@ -64,7 +64,9 @@ def tiny_config() -> TinyConfig:
         "validation_steps": 2,
     }
     return TinyConfig(
-        method=dataclasses.replace(shipped.method, window=192, stride=128),
+        method=dataclasses.replace(
+            shipped.method, window=192, stride=128, most_magnification=2.0, mask_threshold=0.5
+        ),
         detector=dataclasses.replace(detector, **short, size="nano", crop=64, last_share=0.5),
         segmenter=dataclasses.replace(segmenter, **short),
         baseline=dataclasses.replace(baseline, **short, crop=64),
