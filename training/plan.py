@@ -24,6 +24,7 @@ from training.config import BaselineConfig, SegmenterConfig, Stage, load_config,
 from training.data import count_steps, read_split, window_centres
 from training.export import MODELS
 from training.losses import detection_loss, segmentation_loss
+from training.train import keep_freed_memory
 
 TIMED_CROP = 256  # pixels along each side, at most
 TIMED_STEPS = 3
@@ -48,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("data", type=Path)
     options = parser.parse_args(arguments)
+    keep_freed_memory()  # as training does
     config = load_config(options.config)
     rows = read_split(options.data, "train")
     print("| " + " | ".join(TITLES) + " |\n" + "| --- " * len(TITLES) + "|")
