@@ -107,11 +107,10 @@ class Pool:
     """Images with a probability each, by the stage's balance and factors of sources."""
 
     def __init__(self, images: list[Labelled], stage: StageConfig) -> None:
-        factors = stage.sources
-        self.images = [i for i in images if len(i.ids) and factors.get(i.source, 1.0) > 0]
+        self.images = [i for i in images if len(i.ids) and stage.factor(i.name, i.source) > 0]
         counts = Counter((i.source, i.modality) for i in self.images)
         raw = [
-            factors.get(i.source, 1.0) / counts[i.source, i.modality] ** stage.balance
+            stage.factor(i.name, i.source) / counts[i.source, i.modality] ** stage.balance
             for i in self.images
         ]
         self.cumulative = np.cumsum(raw) / np.sum(raw)
