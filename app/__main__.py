@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from app.journal import FAILED, STARTED, append_line, read_records
+from app.journal import FAILED, STARTED, SUSPECT, append_line, read_records
 from app.machine import available_threads
 from app.supervise import supervise
 
@@ -33,16 +33,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def blame_image(options: argparse.Namespace, cause: str) -> bool:
-    """Record that the image at work has crashed the process; false if there was none."""
-    for name, record in read_records(options.output).items():
-        if record["status"] == STARTED:
-            hint = ", most likely for want of memory" if cause == "SIGKILL" else ""
-            error = f"{name}: ended the process ({cause}{hint}); the other images go on"
-            append_line(options.output, {"image": name, "status": FAILED, "error": error})
-            print(f"error: {error}", file=sys.stderr)
-            return True
-    print(f"error: the process was ended by {cause} before any image", file=sys.stderr)
-    return False
+    """Record which image has crashed the process, or which may have; false if none was at work."""
+    records = read_records(options.output)
+    names = [name for name, record in records.items() if record["status"] == STARTED]
+    if not names:
+        print(f"error: the process was ended by {cause} before any image", file=sys.stderr)
+        return False
+    if len(names) > 1:
+        for name in names:
+            append_line(options.output, {"image": name, "status": SUSPECT})
+        print(f"{cause} at {' or '.join(names)}; going on one image at a time", file=sys.stderr)
+        return True
+    hint = ", most likely for want of memory" if cause == "SIGKILL" else ""
+    error = f"{names[0]}: ended the process ({cause}{hint}); the other images go on"
+    append_line(options.output, {"image": names[0], "status": FAILED, "error": error})
+    print(f"error: {error}", file=sys.stderr)
+    return True
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

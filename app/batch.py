@@ -1,4 +1,4 @@
-"""A folder of images, each of which fails for itself."""
+"""A folder of images, small ones several at once, each of which fails for itself."""
 
 import argparse
 import dataclasses
@@ -8,24 +8,27 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
-from app.journal import DONE, FAILED, STARTED, Journal, Record, read_records
+from app.journal import DONE, FAILED, SETTLED, STARTED, Journal, Record, read_records
 from app.machine import available_memory, peak_memory, restart_peak_memory
 from app.pixels import ImageError, size_text
 from app.predict import Predictor
-from app.read import SUFFIXES, find_images
+from app.read import SUFFIXES, claimed_pixels, find_images
 from app.session import DeviceError
 from app.settings import SettingsError, sha256
 from app.write import output_path
 
 # Images that need no more than this share of the free memory are tried however little there is.
 _ALWAYS_TRIED = 0.25
+_PATIENCE = 1.0  # seconds for images at work when the run is interrupted
 _MOST_WARNINGS = 10  # of an image; a broken file can cause thousands
 
 
@@ -68,13 +71,23 @@ def run(options: argparse.Namespace, *, goes_on: bool = False) -> int:
     where = f"{predictor.provider} ({', '.join(predictor.graphs)}), {options.threads} CPU threads"
     kept = f" ({len(settled)} are settled already)" if settled else ""
     print(f"segmenting {len(targets)} images on {where}{kept}", file=sys.stderr)
+    waiting = [source for source in targets if source.name not in settled]
+    most_pixels = predictor.settings.window**2
+    together: set[Path] = set() if goes_on else find_small(waiting, options.stack, most_pixels)
+    # Beside the memory that one image takes at work, others need as much.
+    at_once = min(options.threads, 1 + most_bytes // predictor.settings.working_memory)
+
+    def work(source: Path) -> Record:
+        journal.append({"image": source.name, "status": STARTED})
+        record = segment_one(predictor, source, targets[source], options.stack, most_bytes)
+        record["way"] = way_hash
+        journal.append(record)
+        return record
+
     try:
-        for source, target in (bar := tqdm(targets.items(), unit="image", disable=None)):
-            bar.set_postfix_str(source.name)
-            if source.name not in settled:
-                journal.append({"image": source.name, "status": STARTED})
-                record = segment_one(predictor, source, target, options.stack, most_bytes)
-                journal.append({**record, "way": way_hash})
+        with tqdm(total=len(targets), initial=len(settled), unit="image", disable=None) as bar:
+            for record in do_all(work, waiting, together, at_once if predictor.on_cpu else 1):
+                bar.update()
                 for line in messages(record):
                     bar.write(line, file=sys.stderr)
     except KeyboardInterrupt:
@@ -89,6 +102,35 @@ def run(options: argparse.Namespace, *, goes_on: bool = False) -> int:
     if failed:
         print(f"{failed} of {len(targets)} images failed, named above", file=sys.stderr)
     return int(failed > 0)
+
+
+def find_small(images: list[Path], stack: str, most_pixels: int) -> set[Path]:
+    """The images of which one does not keep all cores busy: those that a window could hold."""
+    with warnings_collected():  # which are told when the image's turn has come
+        return {image for image in images if claimed_pixels(image, stack) <= most_pixels}
+
+
+def do_all(
+    work: Callable[[Path], Record], images: list[Path], small: set[Path], at_once: int
+) -> Iterator[Record]:
+    """Work on all images: the small ones first, several at once, then each of the others alone.
+
+    Yields:
+        What the work returns, as it ends.
+    """
+    pool = ThreadPoolExecutor(at_once)
+    futures = [pool.submit(work, image) for image in images if image in small]
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        # After an interrupt what is at work is waited for, since that is small, but not for ever.
+        wait([future for future in futures if not future.cancelled()], _PATIENCE)
+    for image in images:
+        if image not in small:
+            restart_peak_memory()
+            yield work(image)
 
 
 def list_images(source: Path) -> list[Path]:
@@ -188,7 +230,7 @@ def find_settled(
     folder = next(iter(targets.values())).parent
     records = read_records(folder) if resume or goes_on else {}
     if goes_on:
-        return {name: record for name, record in records.items() if record["status"] != STARTED}
+        return {name: record for name, record in records.items() if record["status"] in SETTLED}
     return {
         source.name: records[source.name]
         for source, target in targets.items()
@@ -218,8 +260,10 @@ def identity(path: Path) -> list[int]:
 def segment_one(
     predictor: Predictor, source: Path, target: Path, stack: str, most_bytes: int
 ) -> Record:
-    """Segment one image, whatever is wrong with it; returns its record."""
-    restart_peak_memory()
+    """Segment one image, whatever is wrong with it; returns its record.
+
+    The peak of memory in it is the process', so others at work at the same time count, too.
+    """
     record: Record = {"image": source.name, "status": FAILED}
     with warnings_collected() as warnings:
         try:
@@ -255,13 +299,14 @@ def messages(record: Record) -> Iterator[str]:
 
 @contextmanager
 def warnings_collected() -> Iterator[list[str]]:
-    """What the stages, and the TIFF library, log as warnings, as texts."""
+    """What the stages, and the TIFF library, log as warnings in this thread, as texts."""
     texts: list[str] = []
+    here = threading.get_ident()
 
     class Collector(logging.Handler):
         def emit(self, entry: logging.LogRecord) -> None:
             text = entry.getMessage()
-            if text not in texts and len(texts) < _MOST_WARNINGS:
+            if entry.thread == here and text not in texts and len(texts) < _MOST_WARNINGS:
                 texts.append(text)
 
     collector = Collector(logging.WARNING)

@@ -38,7 +38,7 @@ class Outcome:
 
 
 class Predictor:
-    """Both graphs and their settings, loaded once for any number of images.
+    """Both graphs and their settings, loaded once for any number of images, also several at once.
 
     Args:
         weights: folder with ``settings.json`` and the graphs it names.
@@ -67,7 +67,8 @@ class Predictor:
             except DeviceError:
                 if machine == last:
                     raise
-        self.settings = settings if machine == "cuda" else replace(settings, window_batch=1)
+        self.on_cpu = machine != "cuda"
+        self.settings = replace(settings, window_batch=1) if self.on_cpu else settings
         self.use_free_time = use_free_time
         self.provider = provider(detector)
         self.graphs = [graph.name for graph in graphs]

@@ -1,5 +1,6 @@
 """Image files as arrays that can be read in parts; whatever can't be read is one kind of error."""
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 # What compresses better than this is no picture of cells but a bomb, or its header lies.
 _MOST_COMPRESSION = 1000
 _HARMLESS = 2**28  # bytes, however they were compressed
+_HEADER = 2**16  # bytes of a file in which its size is looked for
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -74,6 +76,24 @@ def open_image(
         tiff.close()
         raise
     return tiff
+
+
+def claimed_pixels(path: Path, stack: str = "refuse") -> float:
+    """Height times width of an image by its header, or infinity where that doesn't tell.
+
+    Args:
+        path: as for ``open_image``, as is ``stack``.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_HEADER)
+        if data[:4] in TIFF_MAGIC:
+            with TiffImage(path, stack) as tiff:
+                return float(math.prod(tiff.shape[:2]))
+    except (OSError, ImageError):
+        return math.inf
+    size = encoded_size(data)
+    return size.height * size.width if size else math.inf
 
 
 def read_image(path: Path) -> NDArray[Any]:

@@ -1,11 +1,12 @@
 """Every kind of file gives the values it was made of, in whole and in parts; harmful ones end."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from app.read import ImageError, open_image
+from app.read import ImageError, claimed_pixels, open_image
 from tests.hostile_images import Hostile, hostile
 from tests.image_kinds import STACK, Array, Kind, kinds
 from tests.test_fuzz import read_guarded
@@ -38,7 +39,9 @@ def read(path: Path, stack: str = "refuse") -> Array:
 
 @pytest.mark.parametrize("kind", READ, ids=lambda kind: kind.name)
 def test_values_are_those_of_the_file(kind, tmp_path):
-    with open_image(placed(kind, tmp_path)) as image:
+    path = placed(kind, tmp_path)
+    assert claimed_pixels(path) == math.prod(kind.expected.shape[:2])
+    with open_image(path) as image:
         assert image.shape == kind.expected.shape
         assert image.dtype == kind.expected.dtype
         assert image.dtype.isnative

@@ -1,11 +1,13 @@
 """Files to arrays; and files that can't be read, each with its name, a reason and a remedy."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
 import tifffile
 
-from app.read import ImageError, find_images, read_image
+from app.read import ImageError, claimed_pixels, find_images, read_image
 
 rng = np.random.default_rng(0)
 GREY = rng.integers(1, 255, (37, 53), dtype=np.uint8)
@@ -138,6 +140,7 @@ def test_files_that_hold_no_image_are_refused(content, suffix, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ImageError, match=r"not\..*(empty|not a).*again"):
         read_image(path)
+    assert claimed_pixels(path) == math.inf
 
 
 def test_a_missing_file_is_refused(tmp_path):

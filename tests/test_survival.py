@@ -141,6 +141,64 @@ def test_a_crash_of_the_process_costs_one_image(crash, folder):
     assert crash in images["b.png"]["error"]
 
 
+def test_several_that_were_at_work_are_tried_again_alone(folder):
+    # At the first try a.png is still at work when b.png crashes.
+    wait = "MARK = target.with_name('mark')\n    if source.name == 'a.png' and not MARK.exists():\n"
+    wait += "        MARK.touch()\n        time.sleep(60)\n    return real"
+    script = SCRIPT.format(event="time.sleep(0.5); os.abort()").replace("return real", wait)
+    command = [sys.executable, "-c", script, *arguments(folder, "--threads", "2")]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert "SIGABRT at a.png or b.png; going on one image at a time" in done.stderr
+    assert "error: b.png: ended the process (SIGABRT" in done.stderr
+    assert done.returncode == 1 and sorted(labels(folder)) == ["a_label.tiff", "c_label.tiff"]
+    whole, images = report(folder)
+    assert (whole["done"], whole["failed"]) == (2, 1) and images["b.png"]["status"] == "failed"
+
+
+@pytest.fixture
+def meeting(monkeypatch):
+    """Where two images have to be at work at once; broken if they are not."""
+    place = threading.Barrier(2, timeout=2)
+    real = batch.Predictor.predict_file
+
+    def met(*arguments):
+        place.wait()
+        return real(*arguments)
+
+    monkeypatch.setattr(batch.Predictor, "predict_file", met)
+    return place
+
+
+def test_small_images_are_done_together_and_come_out_as_alone(folder, meeting, monkeypatch):
+    cv2.imwrite(str(folder / "in" / "d.png"), np.full((48, 56), 103, np.uint8))
+    assert run(folder, "--threads", "2") == 0
+    together = labels(folder)
+    monkeypatch.undo()
+    assert run(folder, "--threads", "1") == 0
+    assert labels(folder) == together and len(together) == 4
+
+
+@pytest.mark.parametrize("why", ["one thread", "little memory", "large images"])
+def test_images_are_done_alone_where_that_is_better(why, folder, meeting):
+    more = ["--threads", "1" if why == "one thread" else "2"]
+    if why == "little memory":
+        more += ["--max-memory", str(METHOD.working_memory * 1.9 / 1e9)]
+    if why == "large images":
+        for name in NAMES:
+            cv2.imwrite(str(folder / "in" / name), np.zeros((64, 65), np.uint8))
+    assert run(folder, *more) == 1
+    assert meeting.broken and not labels(folder)
+
+
+def test_a_warning_is_told_of_its_own_image(folder, meeting):
+    (folder / "in" / "c.png").unlink()
+    planes = np.zeros((3, 30, 40), np.uint16)
+    tifffile.imwrite(folder / "in" / "b.png", planes, photometric="minisblack")
+    assert run(folder, "--threads", "2") == 0
+    images = report(folder)[1]
+    assert images["a.png"]["warnings"] == [] and len(images["b.png"]["warnings"]) == 1
+
+
 def test_a_crash_before_any_image_is_not_repeated(folder):
     script = SCRIPT.replace("real =", "batch.list_images = lambda _: os.abort()\nreal =")
     done = subprocess.run(
@@ -156,7 +214,7 @@ def test_a_crash_before_any_image_is_not_repeated(folder):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_parent_ends_the_run_cleanly(number, folder):
-    process = start(folder, "time.sleep(60)")
+    process = start(folder, "time.sleep(60)", "--threads", "1")
     wait_for(lambda: len(labels(folder)) == 1 and "b.png" in read_records(folder / "out"))
     began = time.monotonic()
     process.send_signal(number)
