@@ -43,7 +43,7 @@ def outputs(model, images):
 
 def test_a_graph_gives_its_model_back(models):
     model, path, new, side = models
-    load_start(new, path, 255 * torch.rand(2, 3, side, side))
+    load_start(new, path, lambda: 255 * torch.rand(2, 3, side, side))
     others = 255 * torch.rand(3, 3, side, side)  # not those that the batch norms were set by
     for found, wanted in zip(outputs(new, others), outputs(model, others), strict=True):
         assert wanted.std() > 0
@@ -54,7 +54,7 @@ def test_its_batch_norms_know_what_they_see(models):
     """In training mode, with the images' own statistics, nothing changes either."""
     _, path, new, side = models
     images = 255 * torch.rand(4, 3, side, side)
-    load_start(new, path, images)
+    load_start(new, path, lambda: images)
     wanted = outputs(new, images)
     with torch.inference_mode():
         found = [part.double() for part in new.train()(images)]
@@ -65,4 +65,4 @@ def test_its_batch_norms_know_what_they_see(models):
 def test_a_graph_of_another_size(tmp_path):
     export(ExportedSegmenter(Segmenter("slimmer").eval(), 64), tmp_path / "graph.onnx")
     with pytest.raises(ValueError, match=r"graph.onnx: encoder.0.0.0.weight: \(16, 3, 3, 3\) was"):
-        load_start(Segmenter("slim"), tmp_path / "graph.onnx", torch.rand(1, 3, 64, 64))
+        load_start(Segmenter("slim"), tmp_path / "graph.onnx", lambda: torch.rand(1, 3, 64, 64))

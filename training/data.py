@@ -330,6 +330,7 @@ class SegmenterSamples(_Samples):
         super().__init__(images, unlabelled, config)
         self.config = config
         self.method = method
+        self.cut = cell_crop
         cells = sum(len(image.ids) for image in self.labelled.images)
         self.epoch_steps = math.ceil(cells / config.batch)
         self.steps = count_steps(config, cells)
@@ -341,7 +342,7 @@ class SegmenterSamples(_Samples):
         box = sample.boxes[n]
         if rng.random() < self.config.jitter:
             box = jitter_box(rng, box)
-        image, mask = cell_crop(sample, n, box, self.method.crop_size)
+        image, mask = self.cut(sample, n, box, self.method.crop_size)
         turns, flip = int(rng.integers(4)), bool(rng.integers(2))
         image, mask = np.rot90(image, turns), np.rot90(mask, turns)
         if flip:

@@ -4,6 +4,7 @@ A graph has no batch norms left: export folds each into its convolution. ``load_
 back, so that weights that were shipped can be trained on.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -14,19 +15,20 @@ from torch import Tensor, nn
 _FOLDED = "_bias"  # the name of a folded bias ends with it, after that of its kernel
 
 
-def load_start(model: nn.Module, path: Path, images: Tensor) -> None:
+def load_start(model: nn.Module, path: Path, draw: Callable[[], Tensor]) -> None:
     """Load the weights of a best.pt, or of a graph of floats, into a model of the same size.
 
     Args:
         model: is changed in place.
         path: the file.
-        images: (B, 3, H, W) float, RGB in [0, 255], a batch as training has them.
+        draw: makes a batch as training has them, (B, 3, H, W) float, RGB in [0, 255]; called for
+            a graph alone.
 
     Raises:
         ValueError: the graph is not one of this model; the name of the first weight is given.
     """
     if path.suffix == ".onnx":
-        load_graph(model, path, images)
+        load_graph(model, path, draw())
     else:
         model.load_state_dict(torch.load(path, "cpu", weights_only=True)["weights"])
 
@@ -36,7 +38,7 @@ def load_graph(model: nn.Module, path: Path, images: Tensor) -> None:
 
     A folded kernel w and bias b stand for a convolution by w and a batch norm whose mean and
     variance are those of the convolution's outputs, and whose weight and bias undo that but for b.
-    Arguments and errors as of ``load_start``.
+    Arguments and errors as of ``load_start``; images is what ``draw`` makes there.
     """
     stored = {
         tensor.name.partition(".")[2]: torch.from_numpy(numpy_helper.to_array(tensor).copy())

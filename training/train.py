@@ -70,8 +70,12 @@ def main(arguments: list[str] | None = None) -> None:
         task = make_task(stage, config.method, options.data, options.run)
         start = options.start or (options.run / stage.start / "best.pt" if stage.start else None)
         if start:
-            images = task.collate([task.samples[n] for n in range(stage.batch)])[0]
-            load_start(task.model, start, floats(images, task.model))
+
+            def draw() -> Tensor:
+                images = task.collate([task.samples[n] for n in range(stage.batch)])[0]
+                return floats(images, task.model)
+
+            load_start(task.model, start, draw)
         Trainer(task, config.method, options.run / options.stage).run()
 
 
