@@ -74,8 +74,9 @@ def run(options: argparse.Namespace, *, goes_on: bool = False) -> int:
     waiting = [source for source in targets if source.name not in settled]
     most_pixels = predictor.settings.window**2
     together: set[Path] = set() if goes_on else find_small(waiting, options.stack, most_pixels)
-    # Beside the memory that one image takes at work, others need as much.
-    at_once = min(options.threads, 1 + most_bytes // predictor.settings.working_memory)
+    # Beside the memory that one image takes at work, each other one needs as much.
+    others = most_bytes // predictor.settings.working_memory if predictor.on_cpu else 0
+    at_once = min(options.threads, 1 + others)
 
     def work(source: Path) -> Record:
         journal.append({"image": source.name, "status": STARTED})
@@ -86,7 +87,7 @@ def run(options: argparse.Namespace, *, goes_on: bool = False) -> int:
 
     try:
         with tqdm(total=len(targets), initial=len(settled), unit="image", disable=None) as bar:
-            for record in do_all(work, waiting, together, at_once if predictor.on_cpu else 1):
+            for record in do_all(work, waiting, together, at_once):
                 bar.update()
                 for line in messages(record):
                     bar.write(line, file=sys.stderr)
