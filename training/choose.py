@@ -38,7 +38,7 @@ from training.evaluate import SUFFIX, read_labels, score_image
 VALUES: dict[str, tuple[float, ...]] = {
     "score_threshold": (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65),
     "nms_iou": (0.3, 0.4, 0.5, 0.6, 0.7),
-    "mask_threshold": (0.35, 0.4, 0.45, 0.5, 0.55, 0.6),
+    "mask_threshold": (0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
     "least_area": (1, 4, 8, 16, 32),
     "least_visible": (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
 }
