@@ -28,7 +28,7 @@ from app.write import output_path
 
 # Images that need no more than this share of the free memory are tried however little there is.
 _ALWAYS_TRIED = 0.25
-_PATIENCE = 1.0  # seconds for images at work when the run is interrupted
+_PATIENCE = 0.5  # seconds for images at work when the run is interrupted
 _MOST_WARNINGS = 10  # of an image; a broken file can cause thousands
 
 
