@@ -72,11 +72,12 @@ def run(options: argparse.Namespace, *, goes_on: bool = False) -> int:
     kept = f" ({len(settled)} are settled already)" if settled else ""
     print(f"segmenting {len(targets)} images on {where}{kept}", file=sys.stderr)
     waiting = [source for source in targets if source.name not in settled]
-    most_pixels = predictor.settings.window**2
-    together: set[Path] = set() if goes_on else find_small(waiting, options.stack, most_pixels)
     # Beside the memory that one image takes at work, each other one needs as much.
     others = most_bytes // predictor.settings.working_memory if predictor.on_cpu else 0
-    at_once = min(options.threads, 1 + others)
+    at_once = 1 if goes_on else max(1, min(options.threads, 1 + others, len(waiting)))
+    together: set[Path] = set()
+    if at_once > 1:
+        together = find_small(waiting, options.stack, predictor.settings.window**2)
 
     def work(source: Path) -> Record:
         journal.append({"image": source.name, "status": STARTED})

@@ -26,14 +26,12 @@ from torch import nn
 from app.segment import resize, round_boxes, uncrop
 from app.settings import Method
 from benchmarks.memory import ROOT
-from training.augmentation import jitter_box
 from training.config import SegmenterConfig, load_config
 from training.data import Labelled, load_labelled
-from training.tasks import SegmenterTask, floats, means
+from training.tasks import SegmenterTask, floats, means, moved_boxes
 from training.train import Trainer
 
 _CONFIG = ROOT / "training" / "configs" / "ablations.toml"
-_CELLS = 40  # of an image of val
 _INTERPOLATIONS = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR}
 
 
@@ -97,15 +95,12 @@ class WayTask(SegmenterTask):
 
     def overlaps(self, image: Labelled, model: nn.Module) -> list[float]:
         """IoU of some cells of an image with their masks."""
-        rng = np.random.default_rng(len(image.ids))
-        chosen = rng.permutation(len(image.ids))[:_CELLS]
-        given = [jitter_box(rng, image.boxes[n]) for n in chosen]
-        size = self.method.crop_size
-        crops = [cut(image, n, b, size, self.way)[0] for n, b in zip(chosen, given, strict=True)]
+        cells, size = moved_boxes(image), self.method.crop_size
+        crops = [cut(image, n, box, size, self.way)[0] for n, box in cells]
         batch = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
         logits = model(floats(batch, model))[0].float().cpu()
         overlaps = []
-        for n, box, mask in zip(chosen, given, logits.softmax(1)[:, 1].numpy(), strict=True):
+        for (n, box), mask in zip(cells, logits.softmax(1)[:, 1].numpy(), strict=True):
             x0, y0, x1, y1 = widened(box, image, self.way.margin)
             found = uncrop(mask, (y1 - y0, x1 - x0)) > self.method.mask_threshold
             both = int((found & (image.label[y0:y1, x0:x1] == image.ids[n])).sum())

@@ -18,10 +18,9 @@ from collections import defaultdict
 from pathlib import Path
 
 from app.read import find_images
-from benchmarks.memory import DENSE, ROOT, make_image
+from benchmarks.memory import DENSE, ROOT, STAGES, make_image
 
 _RUNS = 3
-STAGES = ("read", "normalise", "detect", "segment", "write")
 
 
 def main() -> None:

@@ -201,10 +201,15 @@ def _middle_boxes(
     return pad(image, method), label_boxes(label, areas)[0]
 
 
-def _cells(sample: Labelled, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Some cells of an image, with jittered boxes: (N, 3, S, S) uint8 and (N, S, S) masks."""
+def moved_boxes(sample: Labelled) -> list[tuple[int, NDArray[np.float32]]]:
+    """Some cells of an image, by their place in ``ids``, each with its jittered box (4,)."""
     rng = np.random.default_rng(len(sample.ids))
     chosen: Iterable[int] = rng.permutation(len(sample.ids))[:_VALIDATION_CELLS]
-    pairs = [cell_crop(sample, n, jitter_box(rng, sample.boxes[n]), size) for n in chosen]
+    return [(n, jitter_box(rng, sample.boxes[n])) for n in chosen]
+
+
+def _cells(sample: Labelled, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Some cells of an image, with jittered boxes: (N, 3, S, S) uint8 and (N, S, S) masks."""
+    pairs = [cell_crop(sample, n, box, size) for n, box in moved_boxes(sample)]
     images = np.stack([image.transpose(2, 0, 1) for image, _ in pairs])
     return images, np.stack([mask >= 0.5 for _, mask in pairs])
