@@ -318,6 +318,15 @@ def test_mixup_shows_both_images_and_asks_for_both(tiny_images, tiny_config):
     assert len(plain.names(last)) == len(mixed.names(last)) == 1
 
 
+def test_the_longest_beginning_of_a_name_decides_how_often_it_is_drawn(tiny_images, tiny_config):
+    factors = {"disc": 0.0, "disc1": 1.0, "disc2": 4.0}
+    config = dataclasses.replace(tiny_config.segmenter, factors=factors)
+    samples = SegmenterSamples(tiny_images[0], [], config, tiny_config.method)
+    drawn = [samples.names(n)[0] for n in range(500)]
+    assert set(drawn) == {"disc1", "disc2"}
+    assert 370 < drawn.count("disc2") < 430
+
+
 def test_pseudo_labelled_images_have_their_share(tiny_images, tiny_config):
     config = dataclasses.replace(tiny_config.segmenter, unlabelled=1 / 6)
     other = [dataclasses.replace(image, name="pseudo") for image in tiny_images[1]]

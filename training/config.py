@@ -52,10 +52,9 @@ class StageConfig:
     """Probability that brightness, colour, focus and noise are changed."""
     balance: float
     """0 draws every image equally often, 1 every modality of every source; between, a mixture."""
-    sources: dict[str, float]
-    """Factor of a source's probability; 1 where not named, 0 leaves it out."""
-    left_out: list[str]
-    """What the names of images begin with that are not trained on, for their labels are wrong."""
+    factors: dict[str, float]
+    """Factor of the probability of images whose names begin so; the longest beginning counts. 1
+    where there is none, 0 leaves an image out."""
     unlabelled: float
     """Share of the samples that come from pseudo-labelled images; 1/6 is 5 : 1."""
 
@@ -64,9 +63,10 @@ class StageConfig:
     validation_steps: int
     """Steps between scores on split ``val``; 0 for an epoch."""
 
-    def factor(self, name: str, source: str) -> float:
+    def factor(self, name: str) -> float:
         """Factor of an image's probability; 0 where it is not trained on."""
-        return 0.0 if name.startswith(tuple(self.left_out)) else self.sources.get(source, 1.0)
+        beginnings = [start for start in self.factors if name.startswith(start)]
+        return self.factors[max(beginnings, key=len)] if beginnings else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

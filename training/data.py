@@ -104,13 +104,13 @@ def load_image(root: Path, row: dict[str, str], method: Method) -> Labelled:
 
 
 class Pool:
-    """Images with a probability each, by the stage's balance and factors of sources."""
+    """Images with a probability each, by the stage's balance and factors."""
 
     def __init__(self, images: list[Labelled], stage: StageConfig) -> None:
-        self.images = [i for i in images if len(i.ids) and stage.factor(i.name, i.source) > 0]
+        self.images = [i for i in images if len(i.ids) and stage.factor(i.name) > 0]
         counts = Counter((i.source, i.modality) for i in self.images)
         raw = [
-            stage.factor(i.name, i.source) / counts[i.source, i.modality] ** stage.balance
+            stage.factor(i.name) / counts[i.source, i.modality] ** stage.balance
             for i in self.images
         ]
         self.cumulative = np.cumsum(raw) / np.sum(raw)

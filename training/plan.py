@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows = read_split(options.data, "train")
     print("| " + " | ".join(TITLES) + " |\n" + "| --- " * len(TITLES) + "|")
     for name, stage in config.stages.items():
-        used = [row for row in rows if stage.factor(row["name"], row["source"]) > 0]
+        used = [row for row in rows if stage.factor(row["name"]) > 0]
         crops = sum(count_crops(row, stage, config.method) for row in used)
         steps = count_steps(stage, crops)
         model = MODELS[model_of(stage)](stage.size)
