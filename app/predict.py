@@ -165,7 +165,7 @@ def outline(
     """
     shape = (image.shape[0], image.shape[1])
     canvas = np.zeros(shape, np.uint32) if canvas is None else canvas
-    boxes = round_boxes(boxes_xyxy, shape)
+    boxes = round_boxes(boxes_xyxy, shape, method.crop_margin)
     areas, masks = draw(image, boxes, segmenter, method, canvas)
     return Labels(canvas, relabel(areas, masks, method.least_area, method.least_visible))
 

@@ -15,22 +15,26 @@ from app.settings import Method
 logger = logging.getLogger(__name__)
 
 
-def round_boxes(boxes_xyxy: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.int64]:
-    """Boxes to whole pixels, inside the image, at least one pixel wide and high.
+def round_boxes(
+    boxes_xyxy: NDArray[np.float32], shape: tuple[int, int], margin: float = 0.0
+) -> NDArray[np.int64]:
+    """Boxes, with a margin, to whole pixels, inside the image, at least one pixel wide and high.
 
     Args:
         boxes_xyxy: (N, 4) float32, pixels of the full image.
         shape: (H, W) of the image.
+        margin: on each side, as a share of the box's width or height.
 
     Returns:
         (N, 4) int64 x0, y0, x1, y1; x1 and y1 are the first pixels outside.
     """
     height, width = shape
     limits = np.array([width, height])
-    rounded = np.rint(boxes_xyxy).astype(np.int64)
-    start = np.clip(rounded[:, :2], 0, limits - 1)
-    stop = np.clip(rounded[:, 2:], start + 1, limits)
-    return np.concatenate((start, stop), 1)
+    start, stop = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
+    more = margin * (stop - start)
+    rounded = np.rint(np.concatenate((start - more, stop + more), 1)).astype(np.int64)
+    first = np.clip(rounded[:, :2], 0, limits - 1)
+    return np.concatenate((first, np.clip(rounded[:, 2:], first + 1, limits)), 1)
 
 
 def crop(image: NDArray[np.uint8], box: NDArray[np.int64], size: int) -> NDArray[np.uint8]:

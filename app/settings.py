@@ -47,6 +47,9 @@ class Method:
     """A box that overlaps a better one by more than this is dropped, 0-1."""
     crop_size: int
     """Side of a segmenter crop, pixels."""
+    crop_margin: float
+    """A crop reaches this far out of its box on each side, as a share of the box's width or
+    height: a box that lies a little off then cuts no cell."""
     crop_batch: int
     """Crops that go through the segmenter together."""
     mask_threshold: float

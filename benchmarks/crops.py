@@ -27,7 +27,7 @@ from app.segment import resize, round_boxes, uncrop
 from app.settings import Method
 from benchmarks.memory import ROOT
 from training.config import SegmenterConfig, load_config
-from training.data import Labelled, load_labelled
+from training.data import Labelled, cell_crop, load_labelled
 from training.tasks import SegmenterTask, floats, means, moved_boxes
 from training.train import Trainer
 
@@ -82,9 +82,10 @@ class WayTask(SegmenterTask):
         val: list[Labelled],
         way: Way,
     ) -> None:
-        super().__init__(config, method, train, [])
-        self.method, self.images, self.way = method, val, way
-        self.samples.cut = partial(cut, way=way)
+        self.method = dataclasses.replace(method, crop_margin=way.margin)
+        super().__init__(config, self.method, train, [])
+        self.images = val
+        self.cut = self.samples.cut = partial(cut, interpolation=way.interpolation)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         scores: dict[str, list[float]] = defaultdict(list)
@@ -95,13 +96,13 @@ class WayTask(SegmenterTask):
 
     def overlaps(self, image: Labelled, model: nn.Module) -> list[float]:
         """IoU of some cells of an image with their masks."""
-        cells, size = moved_boxes(image), self.method.crop_size
-        crops = [cut(image, n, box, size, self.way)[0] for n, box in cells]
+        cells = moved_boxes(image)
+        crops = [self.cut(image, n, box, self.method)[0] for n, box in cells]
         batch = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
         logits = model(floats(batch, model))[0].float().cpu()
         overlaps = []
         for (n, box), mask in zip(cells, logits.softmax(1)[:, 1].numpy(), strict=True):
-            x0, y0, x1, y1 = widened(box, image, self.way.margin)
+            x0, y0, x1, y1 = rounded(box, image, self.method)
             found = uncrop(mask, (y1 - y0, x1 - x0)) > self.method.mask_threshold
             both = int((found & (image.label[y0:y1, x0:x1] == image.ids[n])).sum())
             either = int(found.sum()) + int(image.areas[image.ids[n]]) - both
@@ -110,25 +111,22 @@ class WayTask(SegmenterTask):
 
 
 def cut(
-    image: Labelled, n: int, box_xyxy: NDArray[np.float32], size: int, way: Way
+    image: Labelled, n: int, box_xyxy: NDArray[np.float32], method: Method, interpolation: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """As ``training.data.cell_crop``, in a way."""
-    x0, y0, x1, y1 = widened(box_xyxy, image, way.margin)
+    """As ``training.data.cell_crop``, with an interpolation."""
+    if interpolation == "area":
+        return cell_crop(image, n, box_xyxy, method)
+    x0, y0, x1, y1 = rounded(box_xyxy, image, method)
     mask = (image.label[y0:y1, x0:x1] == image.ids[n]).astype(np.float32)
-    part, shape = image.image[y0:y1, x0:x1], (size, size)
-    if way.interpolation in _INTERPOLATIONS:
-        flag = _INTERPOLATIONS[way.interpolation]
-        crop = np.asarray(cv2.resize(part, shape, interpolation=flag), np.uint8)
-    else:
-        crop = resize(part, shape)
-    return crop, resize(mask, shape)
+    part, shape = image.image[y0:y1, x0:x1], (method.crop_size, method.crop_size)
+    crop = cv2.resize(part, shape, interpolation=_INTERPOLATIONS[interpolation])
+    return np.asarray(crop, np.uint8), resize(mask, shape)
 
 
-def widened(box_xyxy: NDArray[np.float32], image: Labelled, margin: float) -> NDArray[np.int64]:
-    """A box (4,) with a margin, in whole pixels inside the image."""
-    outwards = np.array([-margin, -margin, margin, margin], np.float32)
-    moved = box_xyxy + outwards * np.tile(box_xyxy[2:] - box_xyxy[:2], 2)
-    (box,) = round_boxes(moved[None], (image.label.shape[0], image.label.shape[1]))
+def rounded(box_xyxy: NDArray[np.float32], image: Labelled, method: Method) -> NDArray[np.int64]:
+    """A box (4,) with its margin, in whole pixels inside the image."""
+    shape = (image.label.shape[0], image.label.shape[1])
+    (box,) = round_boxes(box_xyxy[None], shape, method.crop_margin)
     return np.asarray(box)
 
 

@@ -35,6 +35,7 @@ METHOD = Method(
     score_threshold=0.5,
     nms_iou=0.65,
     crop_size=16,
+    crop_margin=0.0,
     crop_batch=4,
     mask_threshold=0.5,
     least_area=1,

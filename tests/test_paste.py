@@ -136,6 +136,13 @@ def test_round_boxes_stay_inside_and_hold_a_pixel():
     assert round_boxes(np.zeros((0, 4), np.float32), (10, 20)).shape == (0, 4)
 
 
+def test_a_margin_is_a_share_of_each_side_and_stays_inside():
+    boxes = np.array([[20, 30, 30, 70], [2, 50, 42, 98]], np.float32)
+    np.testing.assert_array_equal(
+        round_boxes(boxes, (100, 100), 0.1), [[19, 26, 31, 74], [0, 45, 46, 100]]
+    )
+
+
 @pytest.mark.parametrize("side", [5, 16, 61])
 def test_a_crop_of_any_size_comes_back(side):
     # A half plane survives the way to 16 x 16 and back to within its blurred rim.
@@ -203,6 +210,16 @@ def test_a_probability_of_just_the_threshold_is_no_cell():
         maps = np.full((1, 16, 16), probability, np.float32)
         (mask,) = segment(image, boxes, lambda _crops, maps=maps: [maps], METHOD)
         assert mask.shape == (30, 9) and (mask == cell).all()
+
+
+def test_with_a_margin_a_box_that_is_too_small_cuts_no_cell():
+    image = np.zeros((60, 60, 3), np.uint8)
+    image[20:40, 10:50] = 255
+    box = np.array([[13, 21, 47, 39]], np.float32)
+    for margin, whole in ((0.0, False), (0.1, True)):
+        method = dataclasses.replace(METHOD, crop_size=64, crop_margin=margin)
+        labels = outline(image, box, lambda crops: [crops[..., 0] / np.float32(255)], method)
+        assert np.array_equal(labels[:, :] == 1, image[..., 0] > 0) == whole
 
 
 @pytest.mark.parametrize(("least", "ids"), [(0.0, {1, 2}), (0.5, {1, 2}), (0.51, {1})])

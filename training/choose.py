@@ -107,7 +107,7 @@ def candidates(data: Path, row: dict[str, str], predictor: Predictor) -> Candida
     raw = read_image(data / "Train_Labeled" / "images" / row["image"])
     image = normalise(raw, method.low_percentile, method.high_percentile)
     exact, scores = detect(image, predictor.detector, method)
-    boxes = round_boxes(exact, (image.shape[0], image.shape[1]))
+    boxes = round_boxes(exact, (image.shape[0], image.shape[1]), method.crop_margin)
     size, parts = method.crop_size, [np.zeros((0, method.crop_size, method.crop_size), np.uint8)]
     for start in range(0, len(boxes), method.crop_batch):
         batch = [crop(image, box, size) for box in boxes[start : start + method.crop_batch]]

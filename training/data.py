@@ -342,7 +342,7 @@ class SegmenterSamples(_Samples):
         box = sample.boxes[n]
         if rng.random() < self.config.jitter:
             box = jitter_box(rng, box)
-        image, mask = self.cut(sample, n, box, self.method.crop_size)
+        image, mask = self.cut(sample, n, box, self.method)
         turns, flip = int(rng.integers(4)), bool(rng.integers(2))
         image, mask = np.rot90(image, turns), np.rot90(mask, turns)
         if flip:
@@ -372,14 +372,15 @@ def with_predicted_boxes(sample: Labelled, detector: Run, method: Method) -> Lab
 
 
 def cell_crop(
-    sample: Labelled, n: int, box_xyxy: NDArray[np.float32], size: int
+    sample: Labelled, n: int, box_xyxy: NDArray[np.float32], method: Method
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Cell number n of an image, cut by a box as in prediction.
 
     Returns:
-        (size, size, 3) uint8 crop; (size, size) float32 share of each pixel that is the cell.
+        (S, S, 3) uint8 crop; (S, S) float32 share of each pixel that is the cell.
     """
-    box = round_boxes(box_xyxy[None], (sample.label.shape[0], sample.label.shape[1]))[0]
+    shape, size = (sample.label.shape[0], sample.label.shape[1]), method.crop_size
+    (box,) = round_boxes(box_xyxy[None], shape, method.crop_margin)
     x0, y0, x1, y1 = box
     mask = (sample.label[y0:y1, x0:x1] == sample.ids[n]).astype(np.float32)
     return crop(sample.image, box, size), resize(mask, (size, size))

@@ -185,7 +185,7 @@ def middle(image: Labelled, method: Method) -> NDArray[np.uint8]:
 def cells(image: Labelled, method: Method) -> NDArray[np.uint8]:
     """Some cells of an image, cut by their true boxes: (N, S, S, 3) uint8."""
     chosen = np.random.default_rng(_SEED).permutation(len(image.ids))[:_CELLS]
-    crops = [cell_crop(image, int(n), image.boxes[n], method.crop_size)[0] for n in chosen]
+    crops = [cell_crop(image, int(n), image.boxes[n], method)[0] for n in chosen]
     return np.stack(crops)
 
 

@@ -130,7 +130,7 @@ class SegmenterTask:
         self.config = config
         self.model: nn.Module = Segmenter(config.size)
         self.samples = SegmenterSamples(train, list(unlabelled), config, method)
-        self.val = [(v.modality, *_cells(v, method.crop_size)) for v in val if len(v.ids)]
+        self.val = [(v.modality, *_cells(v, method)) for v in val if len(v.ids)]
 
     def collate(self, items: list[Any]) -> Any:
         return default_collate(items)
@@ -208,8 +208,8 @@ def moved_boxes(sample: Labelled) -> list[tuple[int, NDArray[np.float32]]]:
     return [(n, jitter_box(rng, sample.boxes[n])) for n in chosen]
 
 
-def _cells(sample: Labelled, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _cells(sample: Labelled, method: Method) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Some cells of an image, with jittered boxes: (N, 3, S, S) uint8 and (N, S, S) masks."""
-    pairs = [cell_crop(sample, n, box, size) for n, box in moved_boxes(sample)]
+    pairs = [cell_crop(sample, n, box, method) for n, box in moved_boxes(sample)]
     images = np.stack([image.transpose(2, 0, 1) for image, _ in pairs])
     return images, np.stack([mask >= 0.5 for _, mask in pairs])
