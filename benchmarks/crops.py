@@ -62,9 +62,10 @@ def main() -> None:
     print("| " + " | ".join(heading) + " |\n" + "| --- " * len(heading) + "|")
     for way in WAYS:
         torch.manual_seed(stage.seed)
-        task = WayTask(stage, config.method, train, val, way)
+        method = dataclasses.replace(config.method, crop_margin=way.margin)
+        task = WayTask(stage, method, train, val, way.interpolation)
         with tempfile.TemporaryDirectory() as name:
-            trainer = Trainer(task, config.method, Path(name))
+            trainer = Trainer(task, method, Path(name))
             trainer.run()
             scores = trainer.rows[-1]
         cells = [f"{scores[key]:.4f}" for key in ("score", *modalities)]
@@ -80,12 +81,11 @@ class WayTask(SegmenterTask):
         method: Method,
         train: list[Labelled],
         val: list[Labelled],
-        way: Way,
+        interpolation: str,
     ) -> None:
-        self.method = dataclasses.replace(method, crop_margin=way.margin)
-        super().__init__(config, self.method, train, [])
-        self.images = val
-        self.cut = self.samples.cut = partial(cut, interpolation=way.interpolation)
+        super().__init__(config, method, train, [])
+        self.method, self.images = method, val
+        self.cut = self.samples.cut = partial(cut, interpolation=interpolation)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         scores: dict[str, list[float]] = defaultdict(list)
