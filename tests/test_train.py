@@ -217,10 +217,10 @@ def test_export_fails_where_the_graph_disagrees(tiny_config, tmp_path, monkeypat
     [
         ("crop_batch = 64", "crop_batch = 64\ncolour = 1", "unknown key 'method.colour'"),
         ("mosaic = 0.4", "", "'stage.first.mosaic' is missing"),
-        ("steps = 7000", 'steps = "many"', "'stage.segmenter.steps' is 'many'"),
+        ("steps = 3500", 'steps = "many"', "'stage.segmenter.steps' is 'many'"),
         ("[segmenter]", "[segmentor]", "unknown key 'segmentor'"),
         ('start = "first"', 'start = "last"', "an earlier detector stage was wanted"),
-        ("steps = 7000", "steps = 0", "steps or epochs must be 0, and not both"),
+        ("steps = 3500", "steps = 0", "steps or epochs must be 0, and not both"),
         ('model = "segmenter"', 'model = "oracle"', "model is 'oracle'"),
         ('"bfloat16"', '"half"', "stage.first.precision is 'half'; wanted bfloat16 or float32"),
     ],
