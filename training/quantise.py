@@ -5,9 +5,10 @@
 8-bit integers for CPUs with VNNI instructions, by static quantisation as ONNX Runtime does it:
 weights by channel, activations by the lowest and the highest value that they take on an image,
 as a moving average over a few images of each source and modality of split ``train``: the extremes
-of all of them would leave too few steps to what is usual. 16-bit floats for GPUs. In both all from the image
-to the last convolution of each branch has fewer bits; these convolutions and what follows them,
-boxes and scores, stay in 32-bit floats. The settings name the new graphs for ``vnni`` and ``cuda``.
+of all of them would leave too few steps to what is usual. 16-bit floats for GPUs. In both all from
+the image to the last convolution of each branch has fewer bits; these convolutions and what follows
+them, boxes and scores, stay in 32-bit floats. The settings name the new graphs for ``vnni`` and
+``cuda``.
 """
 
 import argparse
