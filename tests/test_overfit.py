@@ -32,8 +32,10 @@ SQUARES = (
     ("dsb2018-ac8169a0debe", 192, 48),
 )
 SHIPPED = load_config(Path("training/configs/shipped.toml"))
-# An image is one window, seen as it is.
-METHOD = dataclasses.replace(SHIPPED.method, window=SIDE, stride=SIDE // 2, most_magnification=1.0)
+# An image is one window, seen as it is; what an untrained segmenter says, about a half, is no cell.
+METHOD = dataclasses.replace(
+    SHIPPED.method, window=SIDE, stride=SIDE // 2, most_magnification=1.0, mask_threshold=0.55
+)
 COMMON = {
     "photometric": 0.0,
     "ema_decay": 0.95,
@@ -118,7 +120,6 @@ def test_the_segmenter_outlines_the_cells_of_four_images(four, tmp_path):
         ]
         return np.mean([score_image(*pair, thresholds=(iou,))[0].f1 for pair in pairs])
 
-    # Untrained, it fills its boxes, which at a lower IoU would do for round cells.
-    assert f1(task.model, 0.75) < 0.6
+    assert f1(task.model, 0.6) < 0.1
     model = trained(task, tmp_path)
     assert f1(model, 0.6) > 0.95 and f1(model, 0.75) > 0.9
