@@ -26,8 +26,9 @@ from torch import nn
 from app.segment import resize, round_boxes, uncrop
 from app.settings import Method
 from benchmarks.memory import ROOT
+from training.cells import cell_crop
 from training.config import SegmenterConfig, load_config
-from training.data import Labelled, cell_crop, load_labelled
+from training.data import Labelled, load_labelled
 from training.tasks import SegmenterTask, floats, means, moved_boxes
 from training.train import Trainer
 

@@ -10,7 +10,8 @@ from app.predict import Predictor
 from app.settings import Method
 from tests.tiny_dataset import make_dataset
 from training.config import BaselineConfig, DetectorConfig, SegmenterConfig, load_config
-from training.data import DetectorSamples, Labelled, load_labelled
+from training.data import Labelled, load_labelled
+from training.samples import DetectorSamples
 
 CONFIGS = Path(__file__).parent.parent / "training" / "configs"
 SHIPPED = CONFIGS / "shipped.toml"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.tiny_dataset import discs
-from training.augmentation import jitter_box, label_boxes, photometric, random_affine, warp
+from training.augmentation import jitter_box, label_boxes, random_affine, warp
+from training.photometry import photometric
 
 
 @pytest.mark.parametrize("rotation", [0.0, 1.0])
@@ -96,7 +97,7 @@ def test_training_boxes_frame_the_bright_discs(detector_samples):
     detector_samples.config = config
     checked = 0
     for index in range(12):
-        image, boxes = detector_samples[index]
+        image, boxes, _ = detector_samples[index]
         for x0, y0, x1, y1 in boxes.int().tolist():
             inside = image[:, y0:y1, x0:x1].float()
             if min(x1 - x0, y1 - y0) > 6:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training.detector import Predictions, anchor_points, decode
-from training.losses import assign, detection_loss, paired_iou, segmentation_loss
+from training.losses import assign, detection_loss, paired_iou, segmentation_loss, within
 
 SHAPE = (96, 128)
 
@@ -101,6 +101,35 @@ def test_an_image_without_cells_asks_for_silence():
     assert terms["iou"] == terms["class"] == terms["l1"] == 0
     terms["loss"].backward()
     assert (predictions.objectness.grad > 0).all()
+
+
+def test_what_is_ignored_is_neither_cell_nor_background():
+    predictions = random_predictions(2, 3)
+    boxes = [random_boxes(3, 3), torch.zeros(0, 4)]
+    corner = boxes[0][0, :2] - 10  # the first cell lies in what is ignored
+    ignored = [torch.cat((corner, corner + 50))[None], torch.tensor([[0.0, 40.0, 30.0, 90.0]])]
+    inside = within(ignored, SHAPE, torch.device("cpu"))
+    points, strides = anchor_points(*SHAPE, torch.device("cpu"))
+    x, y = ((points + 0.5) * strides).T
+    wanted = (x >= corner[0]) & (x < corner[0] + 50) & (y >= corner[1]) & (y < corner[1] + 50)
+    assert torch.equal(inside[: len(points)], wanted)
+    flat = Predictions(*(part.flatten(0, 1) for part in predictions))
+    answering = assign(flat, boxes[0], torch.zeros(3, dtype=torch.int64), SHAPE).anchors
+    free = inside.clone()
+    free[answering] = False
+    assert inside.sum() > free.sum() > 50
+
+    objectness = predictions.objectness.clone().requires_grad_()
+    terms = detection_loss(
+        predictions._replace(objectness=objectness), boxes, SHAPE, True, ignored=ignored
+    )
+    terms["objectness"].backward()
+    assert torch.equal(objectness.grad.flatten() == 0, free)
+    # Without boxes to ignore the loss is the same as if none were given.
+    nothing = [torch.zeros(0, 4)] * 2
+    assert detection_loss(predictions, boxes, SHAPE, True, nothing) == detection_loss(
+        predictions, boxes, SHAPE, True
+    )
 
 
 def test_a_cell_outside_the_grid_is_no_error():

@@ -5,8 +5,10 @@ import csv
 import pytest
 
 from training import plan
+from training.cells import SegmenterSamples
 from training.config import load_config
-from training.data import DetectorSamples, SegmenterSamples, load_labelled
+from training.data import load_labelled
+from training.samples import DetectorSamples
 
 PAPER = "training/configs/paper.toml"
 

@@ -16,7 +16,8 @@ from app.settings import SettingsError
 from tests import train_double
 from training import processes, train
 from training.config import KINDS, load_config
-from training.data import DetectorSamples, load_labelled
+from training.data import load_labelled
+from training.samples import DetectorSamples
 from training.tasks import SegmenterTask
 
 CONFIGS = Path("training/configs").resolve()

@@ -14,15 +14,12 @@ from app.read import find_images
 from app.settings import SettingsError, load_settings
 from app.tile import scale_factor
 from training import export
+from training.cells import SegmenterSamples, with_predicted_boxes
 from training.config import KINDS, Config, load_config
-from training.data import (
-    DetectorSamples,
-    SegmenterSamples,
-    load_labelled,
-    with_predicted_boxes,
-)
+from training.data import load_labelled
 from training.data import main as link_split
 from training.detector import Detector
+from training.samples import DetectorSamples
 from training.segmenter import Segmenter
 from training.tasks import DetectorTask, SegmenterTask, box_f1
 from training.train import Trainer, learning_rate, main
@@ -281,7 +278,7 @@ def test_a_training_crop_has_the_scale_of_prediction(detector_samples, tiny_conf
     detector_samples.config = dataclasses.replace(
         tiny_config.detector, scale=[1.0, 1.0], mosaic=0.0, rotation=0.0, crop=192
     )
-    _, boxes = detector_samples[0]
+    _, boxes, _ = detector_samples[0]
     sizes = (boxes[:, 2:] - boxes[:, :2]).amax(1)
     true = np.concatenate(
         [s.boxes[:, 2:] - s.boxes[:, :2] for s in detector_samples.labelled.images]
@@ -358,7 +355,9 @@ def test_a_batch_of_another_size_keeps_its_boxes(make_task):
     images[:, :, 24:48, 12:60] = 1.0
     sizes = set()
     for step in range(20):
-        scaled, (boxes,) = task._scaled(images, [torch.tensor([[12.0, 24.0, 60.0, 48.0]])], step)
+        framed = [torch.tensor([[12.0, 24.0, 60.0, 48.0]])]
+        scaled, (boxes,), (ignored,) = task._scaled(images, framed, framed, step)
+        assert torch.equal(boxes, ignored)
         sizes.add(scaled.shape[-1])
         x0, y0, x1, y1 = boxes[0].tolist()
         assert scaled.sum() / 3 == pytest.approx((x1 - x0) * (y1 - y0), rel=0.1)

@@ -1,4 +1,4 @@
-"""Random changes of training images; each moves image and labels together.
+"""Random changes of place: image, labels and boxes move together.
 
 Every function takes its own ``numpy.random.Generator``, so that a sample is a pure function of
 its seed.
@@ -10,6 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+Affine = NDArray[np.float64]
+Size = tuple[int, int]
 
 # A cell of which less than this share is left in a crop is not asked for.
 _LEAST_VISIBLE = 0.25
@@ -46,8 +49,8 @@ def random_affine(
 def warp(
     image: NDArray[np.uint8],
     label: NDArray[np.uint16],
-    affine: NDArray[np.float64],
-    size: tuple[int, int],
+    affine: Affine,
+    size: Size,
     fill: int,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
     """Move image and label image by the same affine map.
@@ -65,8 +68,26 @@ def warp(
     flat = (size[1], size[0])
     colour = (fill, fill, fill)
     moved = cv2.warpAffine(image, affine, flat, flags=cv2.INTER_LINEAR, borderValue=colour)
-    moved_label = cv2.warpAffine(label, affine, flat, flags=cv2.INTER_NEAREST)
-    return np.asarray(moved, np.uint8), np.asarray(moved_label, np.uint16)
+    return np.asarray(moved, np.uint8), warp_label(label, affine, size)
+
+
+def warp_label(label: NDArray[np.uint16], affine: Affine, size: Size) -> NDArray[np.uint16]:
+    """The label image of ``warp`` alone, with its arguments."""
+    moved = cv2.warpAffine(label, affine, (size[1], size[0]), flags=cv2.INTER_NEAREST)
+    return np.asarray(moved, np.uint16)
+
+
+def moved_boxes(boxes: NDArray[np.float32], affine: Affine, size: Size) -> NDArray[np.float32]:
+    """Boxes round boxes (N, 4) xyxy that moved along, cut to the crop; (M, 4), those seen at all.
+
+    Arguments as of ``warp``; a box reaches from the first pixel's edge to the last one's.
+    """
+    corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]] - 0.5
+    moved = corners @ affine[:, :2].T + affine[:, 2] + 0.5
+    found = np.concatenate((moved.min(1), moved.max(1)), 1)
+    found = np.clip(found, 0, [size[1], size[0], size[1], size[0]])
+    seen = (found[:, 2:] > found[:, :2]).all(1)
+    return np.asarray(found[seen], np.float32)
 
 
 def label_boxes(
@@ -104,70 +125,3 @@ def jitter_box(
     return np.concatenate((centre - half * factors[:2], centre + half * factors[2:])).astype(
         np.float32
     )
-
-
-def photometric(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Change how an image was lit, stained, focused and recorded, but not where anything is.
-
-    Args:
-        image: (H, W, 3) uint8.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
-    if rng.random() < 0.15:
-        grey = image.mean(2, dtype=np.float32).astype(np.uint8)
-        image = np.repeat(grey[:, :, None], 3, 2)
-    elif rng.random() < 0.2:
-        image = _mix_channels(rng, image)
-    elif rng.random() < 0.5:
-        image = _shift_hue(rng, image)
-    toned = cv2.LUT(np.ascontiguousarray(image), _tone_tables(rng))
-    if rng.random() < 0.2:
-        toned = cv2.GaussianBlur(toned, (0, 0), rng.uniform(0.4, 2.5))
-    if rng.random() < 0.2:
-        noise = rng.normal(0.0, rng.uniform(2.0, 16.0), toned.shape[:2]).astype(np.float32)
-        toned = np.clip(toned + noise[:, :, None], 0, 255)
-    if rng.random() < 0.1:
-        return _dim_with_hot_pixels(rng, toned.astype(np.uint8))
-    return toned.astype(np.uint8)
-
-
-def _mix_channels(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Permute the channels; of some images one is dropped, or all but one, as in fluorescence."""
-    mixed = image[:, :, rng.permutation(3)]
-    if rng.random() < 0.4:
-        mixed[:, :, rng.permutation(3)[: rng.integers(1, 3)]] = 0
-    return mixed
-
-
-def _dim_with_hot_pixels(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A short exposure: all levels low but those of a few defective pixels."""
-    dim = (image * rng.uniform(0.2, 0.7)).astype(np.uint8)
-    hot = rng.random(dim.shape[:2]) < rng.uniform(0.0, 0.002)
-    dim[hot] = 255
-    return dim
-
-
-def _shift_hue(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    hsv = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2HSV)
-    levels = np.arange(256)
-    hue = (levels + rng.integers(-18, 19)) % 180
-    saturation = np.clip(levels * rng.uniform(0.6, 1.4), 0, 255)
-    tables = np.stack((hue, saturation, levels), 1).astype(np.uint8)[None]
-    return np.asarray(cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2RGB), np.uint8)
-
-
-def _tone_tables(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Contrast, brightness and gamma, a little different in each channel; seldom inverted.
-
-    Contrast above 1 saturates the brightest pixels.
-    """
-    unit = np.linspace(0.0, 1.0, 256)[:, None]
-    gamma = math.exp(rng.normal(0.0, 0.25)) * np.exp(rng.normal(0.0, 0.05, 3))
-    contrast = rng.uniform(0.6, 1.5) * rng.uniform(0.95, 1.05, 3)
-    offset = rng.uniform(-0.1, 0.1)
-    tone = np.clip(unit**gamma * contrast + offset, 0.0, 1.0)
-    if rng.random() < 0.05:
-        tone = 1.0 - tone
-    return np.rint(tone * 255).astype(np.uint8)[None]

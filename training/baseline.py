@@ -22,8 +22,9 @@ from app.pixels import Pixels
 from app.settings import Method
 from app.tile import enlarge, pad, scale_factor, windows
 from training.config import BaselineConfig
-from training.data import CropSamples, Labelled
+from training.data import Labelled
 from training.evaluate import score_image
+from training.samples import CropSamples
 from training.segmenter import Segmenter
 from training.tasks import Scalars, floats, means, middle
 

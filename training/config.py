@@ -93,6 +93,26 @@ class DetectorConfig(CropConfig):
     """Probability that a mosaic is blended with another crop."""
     multi_scale: list[float]
     """Lowest and highest size of a whole batch, as a share of ``crop``."""
+    cell_sizes: list[float]
+    """Lowest and highest side of an image's median cell, in pixels of the crop; log-uniform."""
+    cell_size_share: float
+    """Probability that a crop is scaled so that its cells have such a size; else by ``scale``."""
+    reflect: float
+    """Probability that an image which does not fill its crop is mirrored there, with its cells."""
+    limits: float
+    """Probability that brightness is cut at other percentiles than prediction's."""
+    composites: float
+    """Probability that a grey fluorescence crop becomes a coloured one of one to three stains."""
+    packed: float
+    """Probability that copies of a sparse grey crop's cells are laid side by side."""
+    artefacts: float
+    """Factor of the probabilities of dirt, captions, uneven light, lost focus, noise and JPEG;
+    0 for none of them."""
+    empty: float
+    """Probability of a sample without a cell."""
+    ignored: str
+    """File in the folder of the run with boxes in which something may or may not be a cell
+    (training/unlabelled_cells.py); "" for none."""
     last_share: float
     """Share of the steps, at the end, without mosaic and mixup and with the L1 term."""
 

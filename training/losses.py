@@ -29,7 +29,11 @@ class Assignment(NamedTuple):
 
 
 def detection_loss(
-    predictions: Predictions, boxes: list[Tensor], shape: tuple[int, int], use_l1: bool
+    predictions: Predictions,
+    boxes: list[Tensor],
+    shape: tuple[int, int],
+    use_l1: bool,
+    ignored: list[Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """YOLOX's loss for one class.
 
@@ -38,6 +42,8 @@ def detection_loss(
         boxes: B tensors (N, 4) float32 xyxy, pixels of the input image.
         shape: (H, W) of the input images.
         use_l1: add the L1 term of the last epochs.
+        ignored: B tensors (M, 4) like ``boxes``; an anchor point in one of these, unless it answers
+            for a box, is neither cell nor background: its objectness does not count.
 
     Returns:
         Scalars ``iou``, ``objectness``, ``class``, ``l1`` (each weighted, per assigned anchor
@@ -61,9 +67,15 @@ def detection_loss(
     iou = paired_iou(flat.boxes[pairs.anchors], wanted)
     target = torch.zeros_like(flat.objectness)
     target[pairs.anchors] = 1.0
+    counted = None
+    if ignored is not None and any(len(part) for part in ignored):
+        counted = (~within(ignored, shape, device)).to(target)
+        counted[pairs.anchors] = 1.0
     terms = {
         "iou": _IOU_WEIGHT * (1.0 - iou.square()).sum() / count,
-        "objectness": binary_cross_entropy_with_logits(flat.objectness, target, reduction="sum")
+        "objectness": binary_cross_entropy_with_logits(
+            flat.objectness, target, counted, reduction="sum"
+        )
         / count,
         "class": binary_cross_entropy_with_logits(
             flat.classes[pairs.anchors], pairs.iou[:, None], reduction="sum"
@@ -80,6 +92,25 @@ def detection_loss(
     else:
         terms["l1"] = torch.zeros((), device=device)
     return {"loss": torch.stack(tuple(terms.values())).sum(), **terms}
+
+
+def within(boxes: list[Tensor], shape: tuple[int, int], device: torch.device) -> Tensor:
+    """Whether each anchor point's middle lies in a box: (B * A,) bool.
+
+    Args:
+        boxes: B tensors (M, 4) xyxy, pixels of the input image.
+        shape: (H, W) of the input images.
+    """
+    points, strides = anchor_points(*shape, device)
+    x, y = ((points + 0.5) * strides).unbind(1)
+    return torch.cat(
+        [
+            ((x >= part[:, :1]) & (x < part[:, 2:3]) & (y >= part[:, 1:2]) & (y < part[:, 3:])).any(
+                0
+            )
+            for part in (b.to(device) for b in boxes)
+        ]
+    )
 
 
 def assign(flat: Predictions, truth: Tensor, image: Tensor, shape: tuple[int, int]) -> Assignment:

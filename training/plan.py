@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from app.settings import Method
 from training.baseline import class_loss
 from training.config import BaselineConfig, SegmenterConfig, Stage, load_config, model_of
-from training.data import count_steps, read_split, window_centres
+from training.data import read_split
+from training.epochs import count_steps, window_centres
 from training.export import MODELS
 from training.losses import detection_loss, segmentation_loss
 from training.train import keep_freed_memory

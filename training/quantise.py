@@ -34,7 +34,8 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from app.settings import Graph, Machine, Method, Settings, load_settings, sha256
 from app.tile import enlarge, pad, scale_factor
-from training.data import Labelled, cell_crop, load_image, read_split
+from training.cells import cell_crop
+from training.data import Labelled, load_image, read_split
 from training.export import ExportedDetector, ExportedSegmenter, write_settings
 
 _IMAGES = 3  # of a source and modality

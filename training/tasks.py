@@ -16,10 +16,12 @@ from app.nms import nms
 from app.settings import Method
 from app.tile import pad, scale_factor
 from training.augmentation import jitter_box, label_boxes, warp
+from training.cells import SegmenterSamples, cell_crop
 from training.config import DetectorConfig, SegmenterConfig
-from training.data import DetectorSamples, Labelled, SegmenterSamples, cell_crop, collate_boxes
+from training.data import Labelled
 from training.detector import GRANULARITY, Detector
 from training.losses import detection_loss, paired_iou, segmentation_loss
+from training.samples import DetectorSamples, collate_boxes
 from training.segmenter import Segmenter
 
 Scalars = dict[str, Tensor]
@@ -67,26 +69,28 @@ class DetectorTask:
     def collate(self, items: list[Any]) -> Any:
         return collate_boxes(items)
 
-    def loss(self, model: nn.Module, batch: tuple[Tensor, list[Tensor]], step: int) -> Scalars:
-        images, boxes = self._scaled(floats(batch[0], model), batch[1], step)
+    def loss(
+        self, model: nn.Module, batch: tuple[Tensor, list[Tensor], list[Tensor]], step: int
+    ) -> Scalars:
+        images, boxes, ignored = self._scaled(floats(batch[0], model), *batch[1:], step)
         predictions = model(images)
         shape = (images.shape[-2], images.shape[-1])
         use_l1 = step >= self.samples.last_start
         with torch.autocast(images.device.type, enabled=False):
-            return detection_loss(predictions, boxes, shape, use_l1=use_l1)
+            return detection_loss(predictions, boxes, shape, use_l1=use_l1, ignored=ignored)
 
     def _scaled(
-        self, images: Tensor, boxes: list[Tensor], step: int
-    ) -> tuple[Tensor, list[Tensor]]:
+        self, images: Tensor, boxes: list[Tensor], ignored: list[Tensor], step: int
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """The whole batch at a size that is drawn for the step (YOLOX, section 2.1)."""
         low, high = self.config.multi_scale
         rng = np.random.default_rng([self.config.seed, step, 2])
         size = round(images.shape[-1] * rng.uniform(low, high) / GRANULARITY) * GRANULARITY
         if size == images.shape[-1]:
-            return images, boxes
+            return images, boxes, ignored
         factor = size / images.shape[-1]
         scaled = nn.functional.interpolate(images, (size, size), mode="bilinear")
-        return scaled, [b * factor for b in boxes]
+        return scaled, [b * factor for b in boxes], [b * factor for b in ignored]
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         scores: dict[str, list[float]] = defaultdict(list)

@@ -35,6 +35,7 @@ from app.settings import Method, SettingsError
 from app.whole import written_whole
 from training import processes
 from training.baseline import BaselineTask
+from training.cells import with_predicted_boxes
 from training.config import (
     BaselineConfig,
     DetectorConfig,
@@ -43,11 +44,13 @@ from training.config import (
     load_config,
     model_of,
 )
-from training.data import Batches, load_labelled, with_predicted_boxes
+from training.data import load_labelled
 from training.detector import Detector
+from training.epochs import Batches
 from training.export import ExportedDetector, load_model, runner
 from training.start import load_start
 from training.tasks import DetectorTask, SegmenterTask, Task, floats
+from training.unlabelled_cells import with_ignored
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # from glibc's <malloc.h>
 PSEUDO = "pseudo"  # folder of the pseudo-labels in that of a run
@@ -84,6 +87,8 @@ def make_task(stage: Stage, method: Method, data: Path, run: Path) -> Task:
     train, val = (load_labelled(data, split, method) for split in ("train", "val"))
     unlabelled = load_labelled(run / PSEUDO, "train", method) if stage.unlabelled else []
     if isinstance(stage, DetectorConfig):
+        if stage.ignored:
+            train = with_ignored(train, run / stage.ignored)
         return DetectorTask(stage, method, train, val, unlabelled)
     if isinstance(stage, BaselineConfig):
         return BaselineTask(stage, method, train, val)

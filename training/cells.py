@@ -1,0 +1,89 @@
+"""The segmenter's samples: single cells, cut out of labelled images as prediction cuts them."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.detect import detect
+from app.segment import crop, resize, round_boxes
+from app.session import Run
+from app.settings import Method
+from training.augmentation import jitter_box
+from training.config import SegmenterConfig
+from training.data import Labelled
+from training.epochs import count_steps
+from training.losses import paired_iou
+from training.photometry import photometric
+from training.samples import Samples
+
+
+class SegmenterSamples(Samples):
+    """Sample i is a crop (3, S, S) uint8 of one cell and its mask (S, S) float32 in [0, 1]."""
+
+    def __init__(
+        self,
+        images: list[Labelled],
+        unlabelled: list[Labelled],
+        config: SegmenterConfig,
+        method: Method,
+    ) -> None:
+        super().__init__(images, unlabelled, config)
+        self.config = config
+        self.method = method
+        self.cut = cell_crop
+        cells = sum(len(image.ids) for image in self.labelled.images)
+        self.epoch_steps = math.ceil(cells / config.batch)
+        self.steps = count_steps(config, cells)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = self.start(index)
+        sample = self.draw(rng)
+        n = int(rng.integers(len(sample.ids)))
+        box = sample.boxes[n]
+        if rng.random() < self.config.jitter:
+            box = jitter_box(rng, box)
+        image, mask = self.cut(sample, n, box, self.method)
+        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+        image, mask = np.rot90(image, turns), np.rot90(mask, turns)
+        if flip:
+            image, mask = image[:, ::-1], mask[:, ::-1]
+        if rng.random() < self.config.photometric:
+            image = photometric(rng, np.ascontiguousarray(image))
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return pixels, torch.from_numpy(np.ascontiguousarray(mask))
+
+
+def with_predicted_boxes(sample: Labelled, detector: Run, method: Method) -> Labelled:
+    """An image in which each cell that the detector finds has the detector's box.
+
+    The segmenter then trains on what it will see; a cell is found by the box that overlaps its
+    own most, if at least by half (IoU).
+
+    Args:
+        detector: as ``app.detect.detect`` wants it.
+    """
+    found, _ = detect(sample.image, detector, method)
+    if not len(found):
+        return sample
+    iou = paired_iou(torch.from_numpy(sample.boxes)[:, None], torch.from_numpy(found)[None])
+    best, which = (part.numpy() for part in iou.max(1))
+    boxes = np.where((best >= 0.5)[:, None], found[which], sample.boxes)
+    return replace(sample, boxes=boxes)
+
+
+def cell_crop(
+    sample: Labelled, n: int, box_xyxy: NDArray[np.float32], method: Method
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Cell number n of an image, cut by a box as in prediction.
+
+    Returns:
+        (S, S, 3) uint8 crop; (S, S) float32 share of each pixel that is the cell.
+    """
+    shape, size = (sample.label.shape[0], sample.label.shape[1]), method.crop_size
+    (box,) = round_boxes(box_xyxy[None], shape, method.crop_margin)
+    x0, y0, x1, y1 = box
+    mask = (sample.label[y0:y1, x0:x1] == sample.ids[n]).astype(np.float32)
+    return crop(sample.image, box, size), resize(mask, (size, size))
