@@ -1,35 +1,33 @@
-"""A folder of images, small ones several at once, each of which fails for itself."""
+"""A run of the command line: what is to be done, what is done already, what is left behind."""
 
 import argparse
 import dataclasses
 import hashlib
 import json
-import logging
 import os
 import sys
 import tempfile
-import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
-from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
-from app.journal import DONE, FAILED, SETTLED, STARTED, Journal, Record, read_records
-from app.machine import available_memory, peak_memory, restart_peak_memory
-from app.pixels import ImageError, size_text
+from app.journal import DONE, FAILED, SETTLED, STARTED, Journal, Record, identity, read_records
+from app.look import Wanted
+from app.loop import do_all, find_small, segment_one
+from app.machine import available_memory
+from app.pixels import size_text
 from app.predict import Predictor
-from app.read import SUFFIXES, claimed_pixels, find_images
+from app.read import SUFFIXES, find_images
 from app.session import DeviceError
 from app.settings import SettingsError, sha256
+from app.tell import messages
 from app.write import output_path
 
 # Images that need no more than this share of the free memory are tried however little there is.
 _ALWAYS_TRIED = 0.25
-_PATIENCE = 0.5  # seconds for images at work when the run is interrupted
-_MOST_WARNINGS = 10  # of an image; a broken file can cause thousands
+# Options by which the user chooses how images are shown.
+_BY_HAND = ("channels", "percentiles", "levels", "diameter", "magnification")
 
 
 class UsageError(ValueError):
@@ -43,13 +41,12 @@ def run(options: argparse.Namespace, *, goes_on: bool = False) -> int:
         options: as ``app.__main__.parse`` gives them.
         goes_on: an earlier process of this very run has crashed; what it settled stays so.
     """
+    by_hand = {name: getattr(options, name) for name in _BY_HAND}
     try:
         targets = plan_outputs(list_images(options.input), options.output)
+        wanted = Wanted(**{name: by_hand[name] for name in _BY_HAND if name != "channels"})
         predictor = Predictor(
-            options.weights,
-            options.device,
-            options.threads,
-            use_free_time=options.time_budget is not None,
+            options.weights, options.device, options.threads, wanted, options.channels
         )
         most_bytes = image_memory(options.max_memory, predictor.settings.working_memory)
     except (UsageError, SettingsError, DeviceError) as error:
@@ -59,7 +56,7 @@ def run(options: argparse.Namespace, *, goes_on: bool = False) -> int:
         "settings": dataclasses.asdict(predictor.settings),
         "graphs": predictor.graphs,
         "stack": options.stack,
-        "time_budget": options.time_budget,
+        **by_hand,
     }
     way_hash = hashlib.sha256(json.dumps(way, sort_keys=True).encode()).hexdigest()
     settled = find_settled(targets, way_hash, resume=options.resume, goes_on=goes_on)
@@ -104,35 +101,6 @@ def run(options: argparse.Namespace, *, goes_on: bool = False) -> int:
     if failed:
         print(f"{failed} of {len(targets)} images failed, named above", file=sys.stderr)
     return int(failed > 0)
-
-
-def find_small(images: list[Path], stack: str, most_pixels: int) -> set[Path]:
-    """The images of which one does not keep all cores busy: those that a window could hold."""
-    with warnings_collected():  # which are told when the image's turn has come
-        return {image for image in images if claimed_pixels(image, stack) <= most_pixels}
-
-
-def do_all(
-    work: Callable[[Path], Record], images: list[Path], small: set[Path], at_once: int
-) -> Iterator[Record]:
-    """Work on all images: the small ones first, several at once, then each of the others alone.
-
-    Yields:
-        What the work returns, as it ends.
-    """
-    pool = ThreadPoolExecutor(at_once)
-    futures = [pool.submit(work, image) for image in images if image in small]
-    try:
-        for future in as_completed(futures):
-            yield future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        # After an interrupt what is at work is waited for, since that is small, but not for ever.
-        wait([future for future in futures if not future.cancelled()], _PATIENCE)
-    for image in images:
-        if image not in small:
-            restart_peak_memory()
-            yield work(image)
 
 
 def list_images(source: Path) -> list[Path]:
@@ -251,72 +219,3 @@ def is_valid(record: Record, source: Path, target: Path, way_hash: str) -> bool:
         )
     except OSError:
         return False
-
-
-def identity(path: Path) -> list[int]:
-    """Size in bytes and time of the last change in nanoseconds of a file."""
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
-
-
-def segment_one(
-    predictor: Predictor, source: Path, target: Path, stack: str, most_bytes: int
-) -> Record:
-    """Segment one image, whatever is wrong with it; returns its record.
-
-    The peak of memory in it is the process', so others at work at the same time count, too.
-    """
-    record: Record = {"image": source.name, "status": FAILED}
-    with warnings_collected() as warnings:
-        try:
-            outcome = predictor.predict_file(source, target, stack, most_bytes)
-            record |= dataclasses.asdict(outcome)
-            record |= {"file": identity(source), "label": target.name}
-            record |= {"label_sha256": sha256(target), "status": DONE}
-        except ImageError as error:
-            record["error"] = str(error)
-        except MemoryError as error:
-            reason = str(error) or f"{size_text(peak_memory())} in use"
-            record["error"] = (
-                f"{source}: not enough memory ({reason}); give more (--max-memory), save the "
-                "image as a tiled TIFF, which is read in parts, or cut it into several"
-            )
-        except OSError as error:
-            reason = error.strerror or str(error)
-            record["error"] = f"{source}: {target} can't be written ({reason}); free some space"
-        # One image, whatever is wrong with it, must not cost the others.
-        except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
-            record["error"] = f"{source}: {problem}; please report this image"
-    return {**record, "peak_memory": peak_memory(), "warnings": warnings}
-
-
-def messages(record: Record) -> Iterator[str]:
-    """What to tell the user of an image."""
-    for text in record["warnings"]:
-        yield f"warning: {record['image']}: {text}"
-    if record["status"] == FAILED:
-        yield f"error: {record['error']}"
-
-
-@contextmanager
-def warnings_collected() -> Iterator[list[str]]:
-    """What the stages, and the TIFF library, log as warnings in this thread, as texts."""
-    texts: list[str] = []
-    here = threading.get_ident()
-
-    class Collector(logging.Handler):
-        def emit(self, entry: logging.LogRecord) -> None:
-            text = entry.getMessage()
-            if entry.thread == here and text not in texts and len(texts) < _MOST_WARNINGS:
-                texts.append(text)
-
-    collector = Collector(logging.WARNING)
-    loggers = [logging.getLogger(name) for name in ("app", "tifffile")]
-    for logger in loggers:
-        logger.addHandler(collector)
-    try:
-        yield texts
-    finally:
-        for logger in loggers:
-            logger.removeHandler(collector)

@@ -11,7 +11,7 @@ from app.pixels import Pixels, size_text
 from app.seams import mend_seams
 from app.session import Run
 from app.settings import Method
-from app.tile import enlarge, pad, scale_factor, windows
+from app.tile import Magnified, magnify, pad, scale_factor, windows
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,11 @@ BOX_BYTES = 300
 
 
 def detect(
-    image: Pixels, run: Run, method: Method, most_bytes: int | None = None
+    image: Pixels,
+    run: Run,
+    method: Method,
+    most_bytes: int | None = None,
+    magnification: float | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Find every cell.
 
@@ -30,6 +34,8 @@ def detect(
             input and scores (B, A) float32 in [0, 1].
         method: window, stride, thresholds; B is up to ``window_batch``.
         most_bytes: memory that the boxes may take; None for no limit.
+        magnification: pixels that the detector gets for each pixel of the image; by default as many
+            as ``scale_factor`` says.
 
     Returns:
         (N, 4) float32 xyxy boxes in pixels of the image, inside it, best first; (N,) scores.
@@ -37,19 +43,25 @@ def detect(
     Raises:
         MemoryError: there are so many boxes that they would take more.
     """
-    factor = scale_factor(image.shape, method)
-    # What is enlarged fits into one window; anything larger is read window by window.
-    enlarged = image if factor == 1.0 else enlarge(image[:, :], factor)
-    height, width = enlarged.shape[:2]
+    factor = scale_factor(image.shape, method) if magnification is None else magnification
+    magnified: Pixels = image
+    if factor != 1.0 and max(image.shape[:2]) * factor <= method.window:
+        magnified = magnify(image[:, :], factor)
+    elif factor != 1.0:
+        magnified = Magnified(image, factor, method.granularity)
+    height, width = magnified.shape[:2]
     places = windows((height, width), method)
-    boxes, scores, owner = _detect_windows(enlarged, places, run, method, most_bytes)
+    boxes, scores, owner = _detect_windows(magnified, places, run, method, most_bytes)
     boxes, scores = mend_seams(boxes, scores, owner, places, (height, width), method)
     best = nms(boxes, scores, method.nms_iou)
     if len(places) > 1:
         _warn_of_large(boxes[best], method)
 
     ratio = np.array([width / image.shape[1], height / image.shape[0]] * 2)
-    return (boxes[best] / ratio).astype(np.float32), scores[best]
+    if isinstance(magnified, Magnified):
+        ratio = np.full(4, magnified.factor)
+    sides = np.array([image.shape[1], image.shape[0]] * 2)
+    return np.minimum(boxes[best] / ratio, sides).astype(np.float32), scores[best]
 
 
 def _detect_windows(
@@ -87,7 +99,7 @@ def _warn_of_large(boxes: NDArray[np.float32], method: Method) -> None:
 def _run_windows(
     image: Pixels, places: NDArray[np.int64], run: Run, method: Method
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """The boxes of each window above the score threshold, in pixels of the enlarged image."""
+    """The boxes of each window above the score threshold, in pixels of the magnified image."""
     # (H, W) of each as the detector gets it, in multiples of the granularity.
     sides = -((places[:, :2] - places[:, 2:]) // method.granularity)
     size, start = method.window_batch, 0
@@ -115,7 +127,7 @@ def _above_threshold(
     scores: NDArray[np.float32],
     method: Method,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A window's good boxes, cut off at its edges, in pixels of the enlarged image."""
+    """A window's good boxes, cut off at its edges, in pixels of the magnified image."""
     x0, y0, x1, y1 = place
     good = scores > method.score_threshold
     inside = np.clip(boxes[good], 0, np.array([x1 - x0, y1 - y0] * 2, np.float32))

@@ -1,5 +1,6 @@
 """The whole path of an image, top to bottom: from its file to one outlined instance a cell."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.by_hand import Asked, for_image
 from app.detect import detect
+from app.levels import survey
+from app.look import Wanted
 from app.normalise import Normalised
 from app.paste import Canvas, Labels, open_canvas, paste, relabel, visits
 from app.pixels import Pixels
-from app.read import open_image, resident_bytes
+from app.read import channel_names, open_image, resident_bytes
 from app.segment import round_boxes, segment
 from app.session import Device, DeviceError, Run, candidates, open_session, provider, runner
 from app.settings import Method, graph_path, load_settings
 from app.stopwatch import Stopwatch
-from app.views import detect_views, free_seconds
+from app.trial import Choice, choose_look
 from app.whole import scratch_path
 from app.write import write_label
+
+logger = logging.getLogger(__name__)
 
 _BLOCK = 2048  # side of the part of a label image that is made at once, pixels
 
@@ -33,6 +39,10 @@ class Outcome:
     channels: int
     dtype: str
     instances: int
+    channel_names: tuple[str, ...]
+    """Of all its channels; none where the file has none."""
+    choice: Choice
+    """How it was shown to the networks."""
     seconds: dict[str, float]
     """By stage."""
 
@@ -44,7 +54,9 @@ class Predictor:
         weights: folder with ``settings.json`` and the graphs it names.
         device: ``auto`` takes CUDA where it works and the CPU elsewhere.
         threads: of the CPU, for one operator.
-        use_free_time: see an image in as many views as the challenge's clock leaves free.
+        wanted: how images are shown, where that is not to be chosen.
+        channels: the ones that are shown, by number from 0 or by name, instead of those in
+            ``wanted``.
 
     Raises:
         SettingsError: the weights are not what the settings say.
@@ -52,7 +64,12 @@ class Predictor:
     """
 
     def __init__(
-        self, weights: Path, device: Device, threads: int, *, use_free_time: bool = False
+        self,
+        weights: Path,
+        device: Device,
+        threads: int,
+        wanted: Wanted | None = None,
+        channels: Asked | None = None,
     ) -> None:
         settings = load_settings(weights)
         models = settings.detector, settings.segmenter
@@ -69,7 +86,7 @@ class Predictor:
                     raise
         self.on_cpu = machine != "cuda"
         self.settings = replace(settings, window_batch=1) if self.on_cpu else settings
-        self.use_free_time = use_free_time
+        self.wanted, self.channels = wanted or Wanted(), channels
         self.provider = provider(detector)
         self.graphs = [graph.name for graph in graphs]
         cv2.setNumThreads(threads)
@@ -87,7 +104,7 @@ class Predictor:
             most_bytes: memory for the image and the detector's boxes; None for no limit.
 
         Raises:
-            ImageError: the image can't be read.
+            ImageError: the image can't be read, or not be shown as it is wanted.
             OSError: the label image can't be written.
             MemoryError: it needs more memory than there is.
         """
@@ -97,13 +114,25 @@ class Predictor:
         with opened as image, open_canvas(image.shape[:2], scratch_path(target, "canvas")) as blank:
             graphs = self.detector, self.segmenter, self.settings
             left = None if most_bytes is None else max(0, most_bytes - resident_bytes(image))
-            seconds = free_seconds(image.shape) if self.use_free_time else None
-            labels = predict(image, *graphs, blank, watch, left, seconds)
+            names = channel_names(image)
+            given = self.channels, self.wanted, self.settings
+            wanted = for_image(source, image.shape, names, *given)
+            found = predict(image, *graphs, blank, watch, left, wanted)
             with watch("write"):
-                write_label(target, labels)
+                write_label(target, found.labels)
             height, width, channels = image.shape
             dtype = str(image.dtype)
-        return Outcome(height, width, channels, dtype, labels.count, watch.seconds)
+        count, choice = found.labels.count, found.choice
+        return Outcome(height, width, channels, dtype, count, names, choice, watch.seconds)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The cells of an image, and how it was shown to find them."""
+
+    labels: Labels
+    """0 is background, 1 to N are the cells, the most certain first."""
+    choice: Choice
 
 
 def predict(
@@ -114,8 +143,8 @@ def predict(
     canvas: Canvas | None = None,
     watch: Stopwatch | None = None,
     most_bytes: int | None = None,
-    seconds: float | None = None,
-) -> Labels:
+    wanted: Wanted | None = None,
+) -> Prediction:
     """Outline every cell of an image.
 
     Args:
@@ -124,27 +153,31 @@ def predict(
         segmenter: as ``segment`` wants it.
         method: every number on the way.
         canvas: (H, W) uint32 zeros, in which the label image is made; by default in memory.
-        watch: takes the time of each stage; "normalise" is finding the percentiles, while
-            rescaling, and reading where it is done in parts, belong to the stage that asks.
+        watch: takes the time of each stage; rescaling, and reading where it is done in parts,
+            belong to the stage that asks. "look" has the detection where the image was tried as a
+            whole.
         most_bytes: memory for the detector's boxes; None for no limit.
-        seconds: for detection in up to eight views; None for one view.
-
-    Returns:
-        Label image: 0 is background, 1 to N are the cells, the most certain first.
+        wanted: how the image is shown, where that is not to be chosen.
 
     Raises:
         MemoryError: there is not enough.
     """
-    watch = watch or Stopwatch()
-    with watch("normalise"):
-        normal = Normalised(image, method.low_percentile, method.high_percentile)
+    watch, wanted = watch or Stopwatch(), wanted or Wanted()
+    with watch("survey"):
+        seen = survey(image)
+    with watch("look"):
+        choice = choose_look(image, seen, detector, method, wanted)
+    look, found = choice.look, choice.found
+    normal = Normalised(image, look.limits, look.channels)
     with watch("detect"):
-        if seconds is None:
-            found, _ = detect(normal, detector, method, most_bytes)
-        else:
-            found, _ = detect_views(normal, detector, method, seconds, most_bytes)
+        if not look.channels:
+            logger.warning("nothing stands out of the noise: no cell is looked for")
+            found = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+        elif found is None:
+            found = detect(normal, detector, method, most_bytes, look.magnification)
     with watch("segment"):
-        return outline(normal, found, segmenter, method, canvas)
+        labels = outline(normal, found[0], segmenter, method, canvas)
+    return Prediction(labels, choice)
 
 
 def outline(

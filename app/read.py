@@ -108,6 +108,11 @@ def resident_bytes(image: Pixels) -> int:
     return image.resident_bytes if isinstance(image, TiffImage) else np.asarray(image).nbytes
 
 
+def channel_names(image: Pixels) -> tuple[str, ...]:
+    """The names of an open image's channels, where its file has them."""
+    return image.channel_names if isinstance(image, TiffImage) else ()
+
+
 def _decode(path: Path, most_bytes: int | None) -> NDArray[Any]:
     """A PNG, JPEG or BMP file to (H, W, C)."""
     data = path.read_bytes()

@@ -30,6 +30,34 @@ class Method:
     """Step from window to window, pixels."""
     most_magnification: float
     """Images smaller than a window are enlarged up to the window, but by no more than this."""
+    magnifications: list[float]
+    """Other ones, as shares of that, at which the look tries an image; none keeps the usual one."""
+    look_pixels: int
+    """Pixels that the detector gets to try each way of showing an image, at most, or a hundredth
+    of the image if that is more; 0 shows every image in the usual way."""
+    look_score_weight: float
+    """What a higher mean score counts for, against the logarithm of all scores by size."""
+    look_enlarged_penalty: float
+    """By how much more certain the detector must be of an image that is enlarged e times."""
+    look_few_penalty: float
+    """By how much more certain it must be where only one cell of a part of the image says so; of n
+    cells it is this over their square root."""
+    sure_score: float
+    """An image is not tried larger where the mean score is at least this, 0-1,"""
+    sure_size: float
+    """and the median cell no smaller than this at detection scale, pixels."""
+    channel_margin: float
+    """By how much more certain it must be of some channels than of the usual ones."""
+    limits_margin: float
+    """The same of other limits of brightness."""
+    magnification_margin: float
+    """The same of other magnifications."""
+    usual_diameter: float
+    """Cells of this size at detection scale are found best, pixels: what ``--diameter`` aims at."""
+    min_look_size: float
+    """Cells that are smaller than this where an image is enlarged are noise, pixels."""
+    max_look_growth: float
+    """A way in which cells cover more than this many times the usual area shows something else."""
     pad_value: int
     """Grey level, 0-255, that fills a window up to a multiple of ``granularity``."""
     granularity: int

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
+from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
@@ -37,6 +38,7 @@ class TiffImage:
     Attributes:
         shape: (H, W, C).
         dtype: of what is read.
+        channel_names: of each channel, a name it lacks is ""; none where the file has none.
         decoded_bytes: what all planes that are read take when decoded.
         resident_bytes: memory that the image takes at most while it is open.
 
@@ -91,6 +93,8 @@ class TiffImage:
         nothing = np.zeros((1, 1, samples * self._numbers.shape[1]), series.dtype)
         pixel = self._colours.finish(nothing)
         self.dtype, self.shape = pixel.dtype, (height, width, pixel.shape[2])
+        names = _channel_names(self._file, series)
+        self.channel_names = names if len(names) == pixel.shape[2] and any(names) else ()
 
     def _choose_planes(self, axes: str, shape: tuple[int, ...], stack: str) -> NDArray[np.int64]:
         """Numbers (S, C) of the planes: the maximum over S, side by side along C."""
@@ -179,6 +183,23 @@ def _name_axes(axes: str, shape: tuple[int, ...]) -> str:
         return axes
     logger.warning("axes %s of lengths %s are not named; read as %s", axes, shape, "".join(named))
     return "".join(named)
+
+
+def _channel_names(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[str, ...]:
+    """The names that OME-XML or ImageJ gives to the channels or planes of a series."""
+    names: list[str] = []
+    if series.kind == "ome":
+        images = ElementTree.fromstring(file.ome_metadata or "").findall("{*}Image")
+        # Images without pixels in this file are no series, and then it is unknown which is which.
+        if len(images) == len(file.series):
+            image = next(i for i, s in zip(images, file.series, strict=True) if s is series)
+            channels = image.findall("{*}Pixels/{*}Channel")
+            names = [channel.get("Name", "") for channel in channels]
+    elif series.kind == "imagej":
+        labels = (file.imagej_metadata or {}).get("Labels", [])
+        # What follows in further lines is not the name.
+        names = [str(label).strip().partition("\n")[0] for label in labels]
+    return tuple("".join(filter(str.isprintable, name)).strip() for name in names)
 
 
 class _Colours:

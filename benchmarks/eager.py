@@ -5,9 +5,10 @@
 The networks are given back by the graphs of floats. The eager pipeline: every window is a square
 of 1536 pixels, to which small images are enlarged and padded; crops go through the segmenter 96 at
 a time; each mask is sized to a whole window before it is written there. It skips what the published
-code does beyond that (merging windows, reading the image again). Both start with a decoded image
-and loaded models, on all cores; images are the samples, and one repeated up to each size. Prints
-seconds and their ratio for each.
+code does beyond that (merging windows, reading the image again). Both show an image in the usual
+way, since it is the networks that are compared. Both start with a decoded image and loaded models,
+on all cores; images are the samples, and one repeated up to each size. Prints seconds and their
+ratio for each.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(available_threads())
     ours = Predictor(options.weights, "cpu", available_threads())
-    method = ours.settings
+    method = replace(ours.settings, look_pixels=0)
     stages = load_config(SHIPPED).stages
     detector = ExportedDetector(Detector(stages["third"].size))
     segmenter = ExportedSegmenter(Segmenter(stages["segmenter"].size), method.crop_size)
@@ -75,7 +76,7 @@ def main() -> None:
             graphs = ours.detector, ours.segmenter, method
             slow = median_seconds(partial(eager, image, detector, segmenter, method), runs)
             fast = median_seconds(partial(predict, image, *graphs), runs)
-            count = predict(image, *graphs).count
+            count = predict(image, *graphs).labels.count
             megapixels = image.shape[0] * image.shape[1] / 1e6
             print(
                 f"| {path.name} | {megapixels:.2f} | {count:,} | {slow:.2f} | {fast:.2f} "

@@ -3,24 +3,22 @@
     python -m benchmarks.integers DATA [--weights weights]
 
 Needs weights with graphs for ``vnni`` (training/quantise.py), and a CPU with these instructions.
-Seconds are of all images, read and normalised already; compare them within one run only.
+Seconds are of all images, read already; compare them within one run only.
 """
 
 import argparse
 import dataclasses
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
-import numpy as np
-from numpy.typing import NDArray
+from tqdm import tqdm
 
-from app.detect import detect
 from app.machine import available_threads, has_vnni
 from app.predict import Predictor
 from app.settings import load_settings
-from benchmarks.magnification import Boxes, print_heading, print_row, score
-from training.data import load_labelled
+from benchmarks.look import STAGES, Result, line, outline, seconds
+from training.data import read_split
 from training.export import write_settings
 
 
@@ -34,18 +32,26 @@ def main() -> None:
     settings = load_settings(options.weights)
     if "vnni" not in settings.detector or not has_vnni():
         parser.error("the weights have no graphs for vnni, or this CPU no such instructions")
-    images = load_labelled(options.data, "val", settings)
+    rows = read_split(options.data, "val")
+    modalities = sorted({row["modality"] for row in rows})
     integers = Predictor(options.weights, "cpu", available_threads())
     with tempfile.TemporaryDirectory() as name:
         floats = without_integers(options.weights, Path(name))
-    print_heading(images)
+    titles = ["graphs of", "F1", *modalities, *(f"{stage}, s" for stage in STAGES), "sum, s"]
+    print(line(titles) + "\n" + line(["---"] * len(titles)))
     for what, predictor in (("floats", floats), ("integers", integers)):
-        print_row(what, *score(images, finder(predictor), predictor, what))
+        results = [
+            outline(options.data, row, predictor, predictor.settings)
+            for row in tqdm(rows, desc=what, leave=False)
+        ]
+        print(line([what, *f1_by_modality(results, modalities), *seconds(results)]), flush=True)
 
 
-def finder(predictor: Predictor) -> Callable[[NDArray[np.uint8]], Boxes]:
-    """An image to its boxes, by the predictor's own rule."""
-    return lambda image: detect(image, predictor.detector, predictor.settings)[0]
+def f1_by_modality(results: list[Result], modalities: list[str]) -> list[str]:
+    """Mean F1 over all images, and over those of each modality."""
+    rows = [result.scored for result in results]
+    groups = [rows, *([row for row in rows if row.modality == m] for m in modalities)]
+    return [f"{fmean(row.f1 for row in group):.3f}" for group in groups]
 
 
 def without_integers(weights: Path, folder: Path) -> Predictor:

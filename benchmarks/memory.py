@@ -44,7 +44,7 @@ SPARSE_FROM = 1000  # megapixels
 # Sample and the scale at which it is repeated: about 860 and 190 cells a megapixel.
 DENSE = ("dsb2018-5afb7932e9c7.png", 0.85)
 SPARSE = ("dsb2018-ac8169a0debe.png", 1.0)
-STAGES = ("read", "normalise", "detect", "segment", "write")
+STAGES = ("read", "survey", "look", "detect", "segment", "write")
 
 
 def main() -> None:

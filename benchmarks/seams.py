@@ -41,7 +41,7 @@ from app.paste import relabel
 from app.predict import Predictor
 from app.read import read_image
 from app.settings import Method
-from app.tile import enlarge, scale_factor, windows
+from app.tile import magnify, scale_factor, windows
 from training.data import read_split
 from training.evaluate import Score, score_image
 
@@ -134,7 +134,7 @@ def read_enlarged(
     raw = read_image(folder / "images" / row["image"])
     label = tifffile.imread(folder / "labels" / f"{row['name']}_label.tiff").astype(np.uint16)
     image = normalise(raw, method.low_percentile, method.high_percentile)
-    image = enlarge(image, scale_factor(image.shape, method))
+    image = magnify(image, scale_factor(image.shape, method))
     larger = cv2.resize(label, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     return image, np.asarray(larger, np.uint16)
 

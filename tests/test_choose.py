@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from app.predict import Predictor, predict
 from app.read import read_image
@@ -42,26 +43,67 @@ def ghosts():
     order = np.argsort(-scores, kind="stable")
     full = np.full((len(boxes), 16, 16), 255, np.uint8)
     boxes = boxes[order]
-    return Candidates("BF", truth, boxes, boxes.astype(np.float32), scores[order], full)
+    exact = boxes.astype(np.float32)
+    return Candidates("val", "blood", "BF", truth, boxes, exact, scores[order], full)
 
 
-def test_the_trial_path_is_the_predictors(tiny_data):
+# With the second each image is shown at half its size: the toy boxes, as sure at any size, cover
+# more there.
+@pytest.mark.parametrize("look_pixels", [0, 10**6])
+def test_the_trial_path_is_the_predictors(tiny_data, look_pixels):
     predictor = Predictor(TOY, "cpu", 1)
+    method = dataclasses.replace(
+        predictor.settings, window=128, stride=96, look_pixels=look_pixels, magnifications=[0.5]
+    )
+    predictor.settings = method
+    found = 0
     for row in read_split(tiny_data, "val"):
         image = np.atleast_3d(read_image(tiny_data / "Train_Labeled" / "images" / row["image"]))
-        wanted = predict(image, predictor.detector, predictor.segmenter, predictor.settings)
-        label, which = outline(candidates(tiny_data, row, predictor), predictor.settings)
-        np.testing.assert_array_equal(label, wanted[:, :])
-        assert len(which) == wanted.count
+        wanted = predict(image, predictor.detector, predictor.segmenter, method)
+        assert (wanted.choice.look == wanted.choice.usual) == (not look_pixels)
+        label, which = outline(candidates(tiny_data, row, predictor), method)
+        np.testing.assert_array_equal(label, wanted.labels[:, :])
+        assert len(which) == wanted.labels.count
+        found += len(which)
+    assert found
+
+
+def test_an_image_of_noise_has_no_candidates(tmp_path):
+    for part in ("images", "labels"):
+        (tmp_path / "Train_Labeled" / part).mkdir(parents=True)
+    noise = np.random.default_rng(1).normal(1000, 30, (300, 300)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "Train_Labeled" / "images" / "noise.tiff", noise)
+    nothing = np.zeros(noise.shape, np.uint16)
+    tifffile.imwrite(tmp_path / "Train_Labeled" / "labels" / "noise_label.tiff", nothing)
+    group = {"split": "probe", "source": "none", "modality": "Fluo"}
+    row = {"name": "noise", "image": "noise.tiff", **group}
+    found = candidates(tmp_path, row, Predictor(TOY, "cpu", 1))
+    assert (found.split, found.source, found.modality) == ("probe", "none", "Fluo")
+    assert found.boxes.shape == (0, 4) and found.probabilities.shape == (0, 16, 16)
+    label, which = outline(found, METHOD)
+    assert label.shape == noise.shape and not label.any() and not len(which)
 
 
 def test_the_best_threshold_is_found(ghosts):
     method = dataclasses.replace(METHOD, score_threshold=0.25)
-    assert mean_f1([ghosts], method)["all"] == pytest.approx(2 / 3)
+    assert mean_f1([ghosts], method)["judged"] == pytest.approx(2 / 3)
     chosen, tried = choose([ghosts], method)
     assert chosen.score_threshold == 0.4  # the first of the best
-    assert mean_f1([ghosts], chosen) == {"BF": 1.0, "all": 1.0}
+    perfect = {"judged": 1.0, "images": 1.0, "sources": 1.0, "BF": 1.0}
+    assert mean_f1([ghosts], chosen) == perfect
     assert {row["setting"] for row in tried} == set(VALUES)
+
+
+def test_sources_that_nobody_has_seen_count_too(ghosts):
+    """What a threshold gains on many images of one source it loses on two other sources."""
+    val, faint = [ghosts] * 4, dataclasses.replace(ghosts, split="probe", scores=ghosts.scores / 2)
+    everything = [*val, *(dataclasses.replace(faint, source=name) for name in "ab")]
+    method = dataclasses.replace(METHOD, score_threshold=0.25)
+    assert choose(val, method)[0].score_threshold == 0.4
+    assert choose(everything, method)[0] == method
+    f1 = mean_f1(everything, method)
+    assert f1["BF"] == f1["images"] == pytest.approx(2 / 3)  # of val alone
+    assert f1["sources"] == pytest.approx((2 / 3 + 1 + 1) / 3)
 
 
 def test_what_is_as_good_stays(ghosts):

@@ -74,13 +74,6 @@ def test_one_file_as_input(folder):
     )
 
 
-def test_in_eight_views_only_what_most_agree_on_stays(folder):
-    write(folder / "in" / "one.png")  # the toy detector says the same of any view
-    assert run(folder / "in", folder / "out", "--time-budget", "organisers") == 0
-    assert json.loads((folder / "out" / "run.json").read_text())["time_budget"] == "organisers"
-    assert not tifffile.imread(folder / "out" / "one_label.tiff").any()
-
-
 @pytest.mark.parametrize("shape", [(1, 1), (1, 200), (3, 2), (130, 5), (1, 1, 3), (2, 90, 4)])
 def test_images_of_any_size(shape, folder):
     write(folder / "in" / "small.png", np.full(shape, 200, np.uint8))
@@ -158,44 +151,6 @@ def test_no_input_is_overwritten(folder, capsys):
     assert run(folder / "in", folder / "in" / ".." / "in") == 2
     assert "a_label.tiff is one of the images" in capsys.readouterr().err
     assert (folder / "in" / "a_label.tiff").read_bytes() == before
-
-
-def test_wrong_usage_writes_nothing(folder, capsys):
-    write(folder / "in" / "same.png")
-    write(folder / "in" / "same.more.tif")
-    (folder / "empty").mkdir()
-    (folder / "a_file").write_text("")
-    cases = {
-        (folder / "gone", folder / "out"): "gone: no such file or folder",
-        (folder / "empty", folder / "out"): "empty: no image in this folder",
-        (folder / "in", folder / "out"): "same.more.tif and same.png would both be written",
-        (
-            folder / "in" / "same.png",
-            folder / "a_file",
-        ): f"a_file: can't be made by user {os.getuid()}",
-        (folder / "in" / "same.png", folder / "out", "--weights", folder): "settings.json",
-    }
-    for arguments, message in cases.items():
-        assert run(*arguments) == 2
-        captured = capsys.readouterr().err
-        assert message in captured and captured.startswith("error: ")
-        assert not (folder / "out").exists() or not any((folder / "out").iterdir())
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        (),
-        ("in",),
-        ("in", "out", "--threads", "0"),
-        ("in", "out", "--stack", "-1"),
-        ("in", "out", "--max-memory", "0"),
-    ],
-)
-def test_a_wrong_command_line_ends_with_2(arguments):
-    with pytest.raises(SystemExit) as ended:
-        command.parse(list(arguments))
-    assert ended.value.code == 2
 
 
 def test_a_folder_that_may_not_be_written_to(folder):

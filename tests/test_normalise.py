@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from app import normalise as normalise_module
+from app import levels as levels_module
 from app.normalise import Normalised, normalise, percentile_limits
 from app.predict import predict
 from app.read import read_image
@@ -78,23 +78,46 @@ def test_channels():
     np.testing.assert_array_equal(six, np.repeat(each.max(0)[:, :, None], 3, 2))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
+def test_chosen_channels_between_chosen_levels(dtype):
+    rng = np.random.default_rng(2)
+    image = rng.integers(0, 200, (20, 30, 5)).astype(dtype)
+    wide, narrow = (10.0, 110.0), (50.5, 60.5)
+
+    def between(channel, limits):
+        unit = (image[:, :, channel].astype(float) - limits[0]) / (limits[1] - limits[0])
+        return np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+
+    one = Normalised(image, [narrow], [3])[:, :]
+    np.testing.assert_array_equal(one, np.repeat(between(3, narrow)[:, :, None], 3, 2))
+    two = Normalised(image, [wide, narrow], [4, 1])[:, :]
+    black = np.zeros((20, 30), np.uint8)
+    np.testing.assert_array_equal(two, np.dstack([between(4, wide), between(1, narrow), black]))
+    three = Normalised(image, [wide, None, narrow], [0, 1, 2])[:, :]
+    np.testing.assert_array_equal(three, np.dstack([between(0, wide), black, between(2, narrow)]))
+    four = Normalised(image, [wide, narrow, None, wide], [0, 2, 3, 4])[5:9, 2:]
+    most = np.maximum.reduce([between(0, wide), between(2, narrow), between(4, wide)])[5:9, 2:]
+    np.testing.assert_array_equal(four, np.repeat(most[:, :, None], 3, 2))
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_a_part_is_as_in_the_whole_however_it_is_counted(dtype, monkeypatch):
     rng = np.random.default_rng(3)
     image = rng.gamma(2.0, 30.0, (70, 90, 3)).astype(dtype)
     whole = normalise(image, 1, 99)
-    monkeypatch.setattr(normalise_module, "_BLOCK", 32)
-    np.testing.assert_array_equal(Normalised(image, 1, 99)[5:40, 60:90], whole[5:40, 60:90])
+    monkeypatch.setattr(levels_module, "_BLOCK", levels_module.CELL)
+    parts = Normalised(image, percentile_limits(image, 1, 99))
+    np.testing.assert_array_equal(parts[5:40, 60:90], whole[5:40, 60:90])
 
 
 @pytest.mark.parametrize("dtype", ["int16", "uint32", "float64"])
-def test_sampled_percentiles_are_within_one_grey_level(dtype, monkeypatch):
+def test_sampled_percentiles_are_within_one_grey_level(dtype):
     rng = np.random.default_rng(4)
     image = (rng.gamma(3.0, 300.0, (2000, 2500, 1)) * (rng.random((2000, 2500, 1)) < 0.8)).astype(
         dtype
     )
     exact = slow_normalise(image[:, :, 0], 1, 99).astype(int)
-    assert image.size > normalise_module._MOST_VALUES
+    assert image.size > levels_module._MAX_VALUES
     assert np.abs(normalise(image, 1, 99)[:, :, 0] - exact).max() <= 1
 
 

@@ -1,40 +1,22 @@
-"""Pseudo-labels: eight views that come back, boxes that they agree on, a folder to train on."""
+"""Pseudo-labels: by the look that prediction chooses, and a folder to train on."""
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 import tifffile
 
-from app.views import VIEWS
+from app.predict import Predictor
 from tests.make_toy_graphs import METHOD
+from tests.tiny_dataset import discs
 from training.data import load_labelled
-from training.pseudo_label import fuse_views, main
+from training.look import show
+from training.pseudo_label import label_image, main
+from training.views import VIEWS
 
 TOY = Path("tests/toy_weights")
-
-
-def test_what_all_views_find_scores_high_and_what_one_finds_low():
-    image = np.zeros((64, 64, 3), np.uint8)
-    image[10:22, 30:50] = 200
-    calls = []
-
-    def run(batch):
-        calls.append(batch.shape)
-        bright = (batch[0, :, :, 0] > 100).astype(np.uint8)
-        _, _, stats, _ = cv2.connectedComponentsWithStats(bright)
-        boxes = [(x, y, x + w, y + h) for x, y, w, h, _ in stats[1:]]
-        scores = [0.9] * len(boxes)
-        if len(calls) == 3:  # one view sees a ghost
-            boxes, scores = [*boxes, (2, 2, 9, 9)], [*scores, 0.9]
-        return [np.array([boxes], np.float32), np.array([scores], np.float32)]
-
-    boxes, scores = fuse_views(image, run, METHOD, 0.5)
-    np.testing.assert_allclose(boxes, [[30, 10, 50, 22]], atol=1e-4)
-    assert scores.tolist() == pytest.approx([0.9])
-    assert len(calls) == VIEWS
 
 
 def test_the_folder_can_be_trained_on(tmp_path, capsys):
@@ -53,3 +35,32 @@ def test_the_folder_can_be_trained_on(tmp_path, capsys):
     assert [sample.name for sample in samples] == names
     labels = tmp_path / "out" / "Train_Labeled" / "labels"
     assert tifffile.imread(labels / "one-0_label.tiff").shape == (48, 56)
+
+
+def test_labels_are_made_in_the_look_that_prediction_chooses(tmp_path, monkeypatch):
+    """The toy boxes are as sure at any size, so those of a shrunk image cover more and are kept."""
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    image, _ = discs(np.random.default_rng(0), 5)
+    cv2.imwrite(str(tmp_path / "one.png"), image)
+    predictor = Predictor(TOY, "cpu", 1)
+    predictor.settings = dataclasses.replace(
+        predictor.settings, window=128, stride=96, look_pixels=10**6, magnifications=[0.5]
+    )
+    shown, look = show(image[:, :, None], predictor)
+    assert look.magnification == 0.5
+    sizes = []
+    run = predictor.detector
+    monkeypatch.setattr(
+        predictor, "detector", lambda batch: sizes.append(batch.shape) or run(batch)
+    )
+    assert label_image(tmp_path / "one.png", tmp_path, predictor, 0.0)
+    assert {batch[1:3] for batch in sizes[-VIEWS:]} == {(64, 64)}
+    written = cv2.imread(str(tmp_path / "images" / "one-0.png"))[:, :, ::-1]
+    np.testing.assert_array_equal(written, shown[:, :])
+
+
+def test_an_image_of_noise_gets_no_label(tmp_path):
+    noise = np.random.default_rng(1).normal(1000, 30, (300, 300)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "noise.tiff", noise)
+    assert not label_image(tmp_path / "noise.tiff", tmp_path, Predictor(TOY, "cpu", 1), 0.0)

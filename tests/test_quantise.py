@@ -2,6 +2,7 @@
 weights see test_samples.py; an untrained one blows up every difference."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import onnx
@@ -15,8 +16,8 @@ from tests.conftest import SHIPPED
 from training.config import load_config
 from training.data import load_labelled
 from training.detector import Detector
-from training.export import ExportedDetector, ExportedSegmenter, write_weights
-from training.quantise import cells, main
+from training.export import ExportedDetector, ExportedSegmenter, runner, write_weights
+from training.quantise import cells, main, widen
 from training.segmenter import Segmenter
 
 METHOD = dataclasses.replace(load_config(SHIPPED).method, window=192, stride=128)
@@ -29,17 +30,21 @@ def images(tiny_data):
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory, tiny_data):
+def models():
     torch.manual_seed(3)
-    folder = tmp_path_factory.mktemp("weights")
     detector, segmenter = awake(Detector("nano")), awake(Segmenter("slimmer"))
     head = detector.head
     for last in (*head.reg_preds, *head.obj_preds, *head.cls_preds):  # moderate ones
         nn.init.normal_(last.weight, std=0.01)
-    models = {
-        "detector": (ExportedDetector(detector), ""),
+    return {
+        "detector": (ExportedDetector(detector), "another"),
         "segmenter": (ExportedSegmenter(segmenter, METHOD.crop_size), "a note"),
     }
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory, tiny_data, models):
+    folder = tmp_path_factory.mktemp("weights")
     write_weights(models, METHOD, folder)
     assert main([str(folder), str(tiny_data)]) == 0
     return folder
@@ -63,16 +68,62 @@ def run(weights, role, machine, batch):
 
 def test_the_settings_name_them_by_machine(weights):
     settings = load_settings(weights)
+    assert list(settings.detector) == ["cpu", "vnni"]
+    assert list(settings.segmenter) == ["cpu", "vnni", "cuda"]
+    names = {
+        "detector": ("detector_fp16.onnx", "detector_int8.onnx", "detector_fp16.onnx"),
+        "segmenter": ("segmenter.onnx", "segmenter_int8.onnx", "segmenter_fp16.onnx"),
+    }
     for role in ROLES:
         graphs = getattr(settings, role)
-        assert list(graphs) == ["cpu", "vnni", "cuda"] and graphs["cpu"].file == f"{role}.onnx"
-        assert graph_path(weights, graphs, "vnni").name == f"{role}_int8.onnx"
-        assert graph_path(weights, graphs, "cuda").name == f"{role}_fp16.onnx"
+        found = [graph_path(weights, graphs, machine).name for machine in ("cpu", "vnni", "cuda")]
+        assert tuple(found) == names[role]
+    assert not (weights / "detector.onnx").exists()
     assert settings.segmenter["vnni"].trained == (
         "8-bit integers, by 3 images of split train; a note"
     )
     assert settings.segmenter["cuda"].trained == "16-bit floats; a note"
+    assert settings.detector["cpu"].trained == "16-bit floats; another"
     assert [getattr(settings, name) for name in vars(METHOD)] == list(vars(METHOD).values())
+
+
+def test_graphs_of_16_bits_are_quantised_as_well(weights, tiny_data, tmp_path):
+    again = shutil.copytree(weights, tmp_path / "weights")
+    assert main([str(again), str(tiny_data)]) == 0
+    before, after = load_settings(weights), load_settings(again)
+    assert after.detector["cpu"] == before.detector["cpu"]
+    assert after.detector["vnni"].trained == before.detector["vnni"].trained
+    batch = np.random.default_rng(0).integers(0, 256, (1, 192, 192, 3), np.uint8)
+    first, second = (run(folder, "detector", "vnni", batch)[0] for folder in (weights, again))
+    # An untrained model blows up single differences.
+    assert np.abs(first - second).mean() < 0.005 * np.ptp(first)
+
+
+def test_boxes_are_not_rounded_to_16_bits(models, weights):
+    """Far from the corner 16 bits would leave half pixels."""
+    batch = np.random.default_rng(1).integers(0, 256, (1, 192, 1536, 3), np.uint8)
+    boxes = run(weights, "detector", "cpu", batch)[0]
+    far = boxes[boxes > 1024]
+    assert (far != far.astype(np.float16)).mean() > 0.9
+    assert np.median(np.abs(boxes - runner(models["detector"][0])(batch)[0])) < 0.2
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_floats_of_32_bits_again_say_the_same(role, weights, tmp_path):
+    halves, wide = weights / f"{role}_fp16.onnx", tmp_path / "wide.onnx"
+    widen(halves, wide)
+    kinds = {tensor.data_type for tensor in onnx.load(wide).graph.initializer}
+    assert onnx.TensorProto.FLOAT16 not in kinds
+    batch = np.random.default_rng(2).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    found, wanted = (
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        for path in (wide, halves)
+    )
+    for one, other in zip(
+        *(graph.run(None, {graph.get_inputs()[0].name: batch}) for graph in (found, wanted)),
+        strict=True,
+    ):
+        assert np.abs(one - other).mean() < 0.002 * np.ptp(other)
 
 
 @pytest.mark.parametrize(("machine", "tolerance"), [("vnni", 0.02), ("cuda", 0.0005)])
@@ -85,9 +136,10 @@ def test_a_segmenter_says_nearly_the_same(weights, images, machine, tolerance):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_halves_have_half_the_size(role, weights):
-    sizes = [(weights / f"{role}{end}.onnx").stat().st_size for end in ("", "_fp16")]
-    assert sizes[1] < 0.7 * sizes[0]
+def test_halves_have_half_the_size(role, weights, tmp_path):
+    halves, wide = weights / f"{role}_fp16.onnx", tmp_path / "wide.onnx"
+    widen(halves, wide)
+    assert halves.stat().st_size < 0.7 * wide.stat().st_size
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -32,8 +32,9 @@ def scores(request, tmp_path_factory) -> dict[str, float]:
         patch.setitem(session._PROVIDERS, "cuda", session._PROVIDERS["cpu"])
         assert run(parse([str(SAMPLES / "images"), str(output)])) == 0
     used = json.loads((output / RUN_FILE).read_text())["graphs"]
-    end = {"cpu": "", "vnni": "_int8", "cuda": "_fp16"}[request.param]
-    assert used == [f"detector{end}.onnx", f"segmenter{end}.onnx"]
+    ends = {"cpu": ("_fp16", ""), "vnni": ("_int8", "_int8"), "cuda": ("_fp16", "_fp16")}
+    detector, segmenter = ends[request.param]
+    assert used == [f"detector{detector}.onnx", f"segmenter{segmenter}.onnx"]
     found = {}
     for path in sorted((SAMPLES / "labels").iterdir()):
         truth, predicted = tifffile.imread(path), tifffile.imread(output / path.name)

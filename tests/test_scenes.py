@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from app.normalise import Normalised, percentile_limits
 from tests.tiny_dataset import discs
 from training.artefacts import spoil
 from training.augmentation import label_boxes, moved_boxes, random_affine, warp_label
@@ -87,11 +88,9 @@ def test_batches_without_a_box_collate(varied):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.int16])
 def test_usual_limits_show_what_prediction_shows(dtype):
-    from app.normalise import Normalised
-
     rng = np.random.default_rng(1)
     raw = (rng.gamma(2.0, 20.0, (70, 80, 3))).astype(dtype)
-    normal = Normalised(raw, 1.0, 99.0)
+    normal = Normalised(raw, percentile_limits(raw, 1.0, 99.0))
     recording = record(raw, normal[:, :], normal.limits, np.zeros((70, 80), np.uint16))
     shown = show(recording.levels[0], draw_limits(rng, recording, 0.0, True))
     assert np.abs(shown.astype(int) - normal[:, :]).max() <= 1

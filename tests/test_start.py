@@ -6,6 +6,7 @@ from torch import nn
 
 from training.detector import Detector
 from training.export import ExportedDetector, ExportedSegmenter, export
+from training.quantise import halve
 from training.segmenter import Segmenter
 from training.start import load_start
 
@@ -48,6 +49,16 @@ def test_a_graph_gives_its_model_back(models):
     for found, wanted in zip(outputs(new, others), outputs(model, others), strict=True):
         assert wanted.std() > 0
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3 * float(wanted.std()))
+
+
+def test_a_graph_of_16_bits_does_as_well(models, tmp_path):
+    model, path, new, side = models
+    halve(path, tmp_path / "halves.onnx")
+    load_start(new, tmp_path / "halves.onnx", lambda: 255 * torch.rand(2, 3, side, side))
+    assert all(weight.dtype == torch.float32 for weight in new.parameters())
+    images = 255 * torch.rand(3, 3, side, side)
+    for found, wanted in zip(outputs(new, images), outputs(model, images), strict=True):
+        assert (found - wanted).abs().mean() < 0.02 * wanted.std()
 
 
 def test_its_batch_norms_know_what_they_see(models):

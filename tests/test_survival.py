@@ -44,8 +44,15 @@ sys.exit(command.main(sys.argv[1:]))
 def folder(tmp_path):
     (tmp_path / "in").mkdir()
     for n, name in enumerate(NAMES):
-        cv2.imwrite(str(tmp_path / "in" / name), np.full((48, 56), 100 + n, np.uint8))
+        cv2.imwrite(str(tmp_path / "in" / name), picture(100 + n))
     return tmp_path
+
+
+def picture(level: int) -> np.ndarray:
+    """Something that stands out of the background."""
+    image = np.full((48, 56), 20, np.uint8)
+    image[8:24, 8:24] = level
+    return image
 
 
 def arguments(folder: Path, *more) -> list[str]:
@@ -73,7 +80,7 @@ def labels(folder: Path) -> dict[str, bytes]:
 
 def test_the_report_says_it_all(folder):
     (folder / "in" / "d.png").write_text("no image")
-    planes = np.zeros((3, 30, 40), np.uint16)
+    planes = np.stack([picture(100).astype(np.uint16)] * 3)
     tifffile.imwrite(folder / "in" / "e.tif", planes, photometric="minisblack")
     assert run(folder) == 1
     whole, images = report(folder)
@@ -84,11 +91,12 @@ def test_the_report_says_it_all(folder):
     a = images["a.png"]
     assert (a["height"], a["width"], a["channels"], a["dtype"]) == (48, 56, 1, "uint8")
     assert a["instances"] == tifffile.imread(folder / "out" / "a_label.tiff").max()
-    assert a["seconds"].keys() == {"read", "normalise", "detect", "segment", "write"}
+    assert a["seconds"].keys() == {"read", "survey", "look", "detect", "segment", "write"}
     assert 10e6 < a["peak_memory"] < 4e9 and a["warnings"] == []
     assert images["d.png"]["status"] == "failed" and "d.png" in images["d.png"]["error"]
     assert images["e.tif"]["channels"] == 3
     assert "not named" in images["e.tif"]["warnings"][0]
+    assert whole["channels"] is whole["percentiles"] is whole["diameter"] is None
     assert not (folder / "out" / JOURNAL_FILE).exists()
 
 
@@ -192,7 +200,7 @@ def test_images_are_done_alone_where_that_is_better(why, folder, meeting):
 
 def test_a_warning_is_told_of_its_own_image(folder, meeting):
     (folder / "in" / "c.png").unlink()
-    planes = np.zeros((3, 30, 40), np.uint16)
+    planes = np.stack([picture(100).astype(np.uint16)] * 3)
     tifffile.imwrite(folder / "in" / "b.png", planes, photometric="minisblack")
     assert run(folder, "--threads", "2") == 0
     images = report(folder)[1]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from app.detect import BOX_BYTES, detect
-from app.tile import enlarge, pad, scale_factor, window_starts, windows
+from app.predict import outline
+from app.tile import Magnified, magnify, pad, scale_factor, window_starts, windows
 from tests.make_toy_graphs import METHOD
 
 real = dataclasses.replace(METHOD, window=1536, stride=1280, most_magnification=2.0)
@@ -73,10 +74,70 @@ def test_padding_fills_up_to_the_granularity(shape):
     assert (padded[:, shape[1] :] == real.pad_value).all()
 
 
-def test_enlarge_keeps_an_image_that_needs_none():
+def test_magnify_keeps_an_image_that_needs_none():
     image = np.zeros((3, 4, 3), np.uint8)
-    assert enlarge(image, 1.0) is image
-    assert enlarge(image, 2.0).shape == (6, 8, 3)
+    assert magnify(image, 1.0) is image
+    assert magnify(image, 2.0).shape == (6, 8, 3)
+    assert magnify(image, 0.5).shape == (2, 2, 3)
+    assert magnify(image, 0.01).shape == (1, 1, 3)
+
+
+def test_what_shrinks_is_averaged():
+    fine = np.indices((64, 96)).sum(0) % 2 * 200
+    image = np.repeat(fine[:, :, None], 3, 2).astype(np.uint8)
+    assert (magnify(image, 0.5) == 100).all()
+    assert (Magnified(image, 0.5, 32)[0:32, 0:48] == 100).all()
+
+
+factors = st.sampled_from([0.35, 0.5, 0.7, 0.98, 1.28, 1.4, 1.96, 2.8]) | st.floats(0.35, 2.8)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    shape=st.tuples(st.integers(1, 200), st.integers(1, 200)),
+    factor=factors,
+    seed=st.integers(0, 9999),
+)
+def test_any_part_of_what_is_magnified_is_as_in_the_whole(shape, factor, seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    magnified = Magnified(image, factor, 32)
+    height, width = magnified.shape[:2]
+    whole = magnified[0:height, 0:width]
+    assert whole.shape == magnified.shape == (height, width, 3) and whole.dtype == np.uint8
+    for _ in range(8):
+        y0, x0 = (int(rng.integers(0, -(-side // 32))) * 32 for side in (height, width))
+        y1, x1 = int(rng.integers(y0 + 1, height + 1)), int(rng.integers(x0 + 1, width + 1))
+        part = magnified[y0:y1, x0:x1]
+        assert part.flags.c_contiguous
+        np.testing.assert_array_equal(part, whole[y0:y1, x0:x1])
+
+
+@settings(deadline=None, max_examples=60)
+@given(shape=st.tuples(st.integers(20, 3000), st.integers(20, 3000)), factor=factors)
+def test_a_magnified_image_has_the_size_that_was_asked_for(shape, factor):
+    # To what makes whole numbers of pixels of sides of 32: by 1.6 % at most where it shrinks.
+    magnified = Magnified(np.zeros((*shape, 3), np.uint8), factor, 32)
+    assert abs(np.log(magnified.factor / factor)) < 0.5 * factor / 32 * 1.05
+    for side, magnified_side in zip(shape, magnified.shape, strict=False):
+        assert 0 <= side * magnified.factor - magnified_side < 1
+
+
+@pytest.mark.parametrize("factor", [0.35, 0.5, 0.7, 1.4, 2.0, 2.8])
+def test_what_is_magnified_lies_where_it_should(factor):
+    # A smooth picture, whose values tell the place.
+    y, x = np.mgrid[:300, :430]
+    image = np.stack((x / 430 * 255, y / 300 * 255, (x + y) / 730 * 255), 2).astype(np.uint8)
+    magnified = Magnified(image, factor, 32)
+    height, width = magnified.shape[:2]
+    found = magnified[64:height, 32:width].astype(float)
+    rows, columns = (np.arange(s, n) for s, n in ((64, height), (32, width)))
+    x, y = ((places + 0.5) / magnified.factor - 0.5 for places in (columns, rows))
+    assert np.abs(found[:, :, 0] - (x / 430 * 255)[None]).max() < 2
+    assert np.abs(found[:, :, 1] - (y / 300 * 255)[:, None]).max() < 2
+    # As resized as a whole, but for the rounded factor.
+    plain = magnify(image, magnified.factor)[64:height, 32:width].astype(float)
+    assert np.abs(plain - found).max() <= 3
 
 
 # ------------------------------------------------------------- detection with a perfect detector
@@ -124,13 +185,13 @@ def rough(seed: int, copies: int):
     return see_roughly
 
 
-def scatter(rng, shape, sides, count):
+def scatter(rng, shape, sides, count, gap=3):
     """A label image of rectangles that do not touch, with sides from a range."""
     label = np.zeros(shape, int)
     for _ in range(count):
         high, wide = (min(int(s), n) for s, n in zip(rng.integers(*sides, 2), shape, strict=True))
         y, x = (int(rng.integers(0, n - s + 1)) for n, s in zip(shape, (high, wide), strict=True))
-        rim = np.s_[max(0, y - 3) : y + high + 3, max(0, x - 3) : x + wide + 3]
+        rim = np.s_[max(0, y - gap) : y + high + gap, max(0, x - gap) : x + wide + gap]
         if not label[rim].any():
             label[y : y + high, x : x + wide] = label.max() + 1
     return label
@@ -275,6 +336,79 @@ def test_boxes_return_to_the_frame_of_the_image():
 
     boxes, _ = detect(image, bright, dataclasses.replace(real, pad_value=0))
     np.testing.assert_allclose(boxes, [[30, 10, 50, 20]], atol=0.51)
+
+
+def bright_squares(batch: np.ndarray) -> list[np.ndarray]:
+    """A detector of bright rectangles on black: their boxes to a tenth of a pixel, by the light
+    that pixels at their edges have lost."""
+    seen = []
+    for image in batch:
+        light = image[:, :, 0] / 255
+        label, _ = ndimage.label(light > 0.25)
+        boxes = []
+        for number, (rows, columns) in enumerate(ndimage.find_objects(label), 1):
+            part = np.where(label == number, light, 0)[rows, columns]
+            (y, high), (x, wide) = (
+                (start + (1 - line[0] if len(line) > 1 else 0), line.sum())
+                for start, line in ((rows.start, part.max(1)), (columns.start, part.max(0)))
+            )
+            boxes.append((x, y, x + wide, y + high))
+        seen.append(np.array(boxes, np.float32).reshape(-1, 4))
+    most = max(map(len, seen))
+    return [
+        np.stack([np.pad(boxes, ((0, most - len(boxes)), (0, 0))) for boxes in seen]),
+        np.stack([np.arange(most) < len(boxes) for boxes in seen]).astype(np.float32) * 0.9,
+    ]
+
+
+def squares(label: np.ndarray) -> np.ndarray:
+    """A label image as ``bright_squares`` can read it."""
+    return np.repeat(np.where(label, 255, 0)[:, :, None], 3, 2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("magnification", [0.35, 0.5, 0.7, 0.98, 1.4, 1.96, 2.8])
+@pytest.mark.parametrize("shape", [(50, 80), (300, 500), (1100, 1250)])
+def test_boxes_are_in_pixels_of_the_image_at_any_magnification(shape, magnification):
+    # In a single window, and in several, of which the last may be larger.
+    method = dataclasses.replace(real, window=512, stride=384, pad_value=0)
+    label = scatter(np.random.default_rng(3), shape, (14, 40), 90, gap=8)
+    boxes, _ = detect(squares(label), bright_squares, method, magnification=magnification)
+    wanted = by_place(true_boxes(label))
+    assert len(boxes) == len(wanted)
+    # To a pixel and a half of those that the detector sees, and no worse far from the origin.
+    off = np.abs(boxes[:, None] - wanted[None]).max(2)
+    assert off.min(1).max() < 0.75 + 0.75 / magnification
+    assert sorted(off.argmin(1)) == list(range(len(wanted)))
+    assert (boxes >= 0).all() and (boxes <= [shape[1], shape[0]] * 2).all()
+
+
+@pytest.mark.parametrize("magnification", [0.5, 1.4])
+@pytest.mark.parametrize("sides", [(16, 56), (60, 200)])
+def test_windows_leave_no_trace_at_any_magnification(sides, magnification):
+    # Smaller than the overlap, and larger, so that they are joined of parts.
+    label = scatter(np.random.default_rng(4), (900, 1000), sides, 200, gap=8)
+    image = squares(label)
+    parts = dataclasses.replace(real, window=256, stride=128, pad_value=0)
+    once = dataclasses.replace(real, window=4096, stride=2048, pad_value=0)
+    magnified = Magnified(image, magnification, 32)
+    height, width = magnified.shape[:2]
+    whole = magnified[0:height, 0:width]
+    assert len(windows((height, width), parts)) > 8
+    found = [
+        detect(image, bright_squares, parts, magnification=magnification)[0],
+        detect(whole, bright_squares, once, magnification=1.0)[0] / np.float32(magnified.factor),
+    ]
+    in_parts, at_once = (boxes[np.lexsort(boxes.round(1).T)] for boxes in found)
+    assert len(in_parts) == len(at_once) == label.max()
+    np.testing.assert_allclose(in_parts, at_once, atol=0.05)
+    labels = [outline(image, boxes, bright, METHOD)[:, :] for boxes in (in_parts, at_once)]
+    assert labels[0].max() == label.max()
+    np.testing.assert_array_equal(*labels)
+
+
+def bright(crops: np.ndarray) -> list[np.ndarray]:
+    """A segmenter: what is bright is the cell."""
+    return [(crops.mean(3) / 255).astype(np.float32)]
 
 
 def test_no_cell_and_low_scores_give_no_box():

@@ -4,9 +4,10 @@
     python -m training.ablations training/configs/ablations.toml DATA RUN --only "without TTA"
 
 Trains whatever stage is missing, in RUN as training/train.py does, labels the unlabelled images
-where a stage needs that, outlines split ``val`` with each system and prints a table of all that are
-done. It can be stopped at any time and goes on where it was; RUN/systems/NAME holds the label
-images and the result of a system, and is to be deleted to have it done again.
+where a stage needs that, outlines split ``val`` with each system, every image shown in the usual
+way, and prints a table of all that are done. It can be stopped at any time and goes on where it
+was; RUN/systems/NAME holds the label images and the result of a system, and is to be deleted to
+have it done again.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from tqdm import tqdm
 
 from app.detect import detect
 from app.machine import available_threads
-from app.normalise import Normalised
+from app.normalise import Normalised, percentile_limits
 from app.paste import Labels
 from app.pixels import Pixels
 from app.predict import Predictor, outline
@@ -35,6 +36,7 @@ from training.config import Config, SegmenterConfig, StageConfig, System, load_c
 from training.data import read_split
 from training.evaluate import score_folder, select_images
 from training.export import export_runs, load_model
+from training.views import detect_views
 
 LABELLED, UNLABELLED = Path("Train_Labeled"), Path("Train_Unlabeled")
 
@@ -139,8 +141,8 @@ class Study:
         for row in tqdm(read_split(self.data, "val"), desc=folder.name, unit="image"):
             source = self.data / LABELLED / "images" / row["image"]
             with open_image(source) as image:
-                normal = Normalised(image, method.low_percentile, method.high_percentile)
-                write_label(output_path(source, labels), outlines(normal))
+                limits = percentile_limits(image, method.low_percentile, method.high_percentile)
+                write_label(output_path(source, labels), outlines(Normalised(image, limits)))
         return time.monotonic() - started
 
     def outliner(self, system: System, folder: Path) -> Callable[[Pixels], Labels]:
@@ -156,7 +158,7 @@ class Study:
             if system.views == 1:
                 boxes, _ = detect(image, predictor.detector, method)
             else:
-                boxes, _ = pseudo_label.fuse_views(
+                boxes, _ = detect_views(
                     image[:, :], predictor.detector, method, method.score_threshold
                 )
             return outline(image, boxes, predictor.segmenter, method)

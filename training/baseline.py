@@ -20,7 +20,7 @@ from torch.utils.data import default_collate
 from app.paste import Labels, relabel
 from app.pixels import Pixels
 from app.settings import Method
-from app.tile import enlarge, pad, scale_factor, windows
+from app.tile import magnify, pad, scale_factor, windows
 from training.config import BaselineConfig
 from training.data import Labelled
 from training.evaluate import score_image
@@ -121,7 +121,7 @@ def outline(image: Pixels, model: nn.Module, method: Method) -> Labels:
     Args:
         image: (H, W, 3) uint8, normalised.
     """
-    whole = enlarge(image[:, :], scale_factor(image.shape, method))
+    whole = magnify(image[:, :], scale_factor(image.shape, method))
     classes = np.zeros(whole.shape[:2], np.uint8)
     margin = (method.window - method.stride) // 2
     for x0, y0, x1, y1 in windows((whole.shape[0], whole.shape[1]), method):

@@ -2,10 +2,13 @@
 
     python -m training.choose weights DATA REPORT [--write]
 
-Both graphs run once over split ``val`` of DATA, with thresholds so low that hardly a cell is lost;
-then every value below is tried, one setting after the other, twice round. REPORT receives
-choose.csv (F1 of each value, all images and by modality), choose.png (the same as curves, and the
-calibration) and calibration.csv. With --write the best values go into weights/settings.json.
+Both graphs run once over splits ``val`` and, where there is one, ``probe`` of DATA, each image in
+the look that prediction chooses by the settings as they are, with thresholds so low that hardly a
+cell is lost; then every value below is tried, one setting after the other, twice round. The best is
+that by training/judge.py. REPORT receives choose.csv (F1 of each value: as judged, over the images
+of ``val``, over sources, and of the images of ``val`` by modality), choose.png (the same as curves,
+and the calibration) and calibration.csv. With --write the best values go into
+weights/settings.json.
 """
 
 import argparse
@@ -13,9 +16,9 @@ import csv
 import dataclasses
 import json
 import sys
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -25,7 +28,6 @@ from tqdm import tqdm
 from app.detect import detect
 from app.machine import available_threads
 from app.nms import nms
-from app.normalise import normalise
 from app.paste import paste, relabel
 from app.predict import Predictor
 from app.read import read_image
@@ -34,6 +36,8 @@ from app.settings import FILE_NAME, Method
 from app.whole import written_whole
 from training.data import read_split
 from training.evaluate import SUFFIX, read_labels, score_image
+from training.judge import SPLITS, Scored, judge
+from training.look import show
 
 VALUES: dict[str, tuple[float, ...]] = {
     "score_threshold": (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65),
@@ -58,6 +62,8 @@ class Candidates:
     probabilities: (N, S, S) uint8, 255 is certain.
     """
 
+    split: str
+    source: str
     modality: str
     truth: NDArray[np.uint32]
     boxes: NDArray[np.int64]
@@ -79,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     method = predictor.settings
     images = [
         candidates(options.data, row, predictor)
-        for row in tqdm(read_split(options.data, "val"), unit="image")
+        for row in tqdm(read_split(options.data, *SPLITS), unit="image")
     ]
     chosen, tried = choose(images, method)
     bins = calibration(images, chosen)
@@ -89,8 +95,9 @@ def main(arguments: list[str] | None = None) -> int:
     plot(tried, chosen, bins, options.report / "choose.png")
     for name in VALUES:
         print(f"{name}: {getattr(method, name)} -> {getattr(chosen, name)}")
-    before, after = (mean_f1(images, m)["all"] for m in (method, chosen))
-    print(f"F1: {before:.4f} -> {after:.4f}")
+    before, after = (mean_f1(images, m) for m in (method, chosen))
+    for what, f1 in before.items():
+        print(f"F1, {what}: {f1:.4f} -> {after[what]:.4f}")
     if options.write:
         settings = json.loads((options.weights / FILE_NAME).read_text())
         settings |= {name: getattr(chosen, name) for name in VALUES}
@@ -104,23 +111,36 @@ def candidates(data: Path, row: dict[str, str], predictor: Predictor) -> Candida
     method = dataclasses.replace(
         predictor.settings, score_threshold=_LEAST_SCORE, nms_iou=_MOST_IOU
     )
-    raw = read_image(data / "Train_Labeled" / "images" / row["image"])
-    image = normalise(raw, method.low_percentile, method.high_percentile)
-    exact, scores = detect(image, predictor.detector, method)
-    boxes = round_boxes(exact, (image.shape[0], image.shape[1]), method.crop_margin)
+    raw = np.atleast_3d(read_image(data / "Train_Labeled" / "images" / row["image"]))
+    shown, look = show(raw, predictor)
+    image = np.zeros(shown.shape, np.uint8)
+    exact, scores = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    if look.channels:
+        image = shown[:, :]
+        exact, scores = detect(image, predictor.detector, method, None, look.magnification)
+    boxes = round_boxes(exact, (raw.shape[0], raw.shape[1]), method.crop_margin)
     size, parts = method.crop_size, [np.zeros((0, method.crop_size, method.crop_size), np.uint8)]
     for start in range(0, len(boxes), method.crop_batch):
         batch = [crop(image, box, size) for box in boxes[start : start + method.crop_batch]]
         (found,) = predictor.segmenter(np.stack(batch))
         parts.append(np.rint(255 * found).astype(np.uint8))
     truth = read_labels(data / "Train_Labeled" / "labels" / f"{row['name']}{SUFFIX}")
-    return Candidates(row["modality"], truth, boxes, exact, scores, np.concatenate(parts))
+    return Candidates(
+        row["split"],
+        row["source"],
+        row["modality"],
+        truth,
+        boxes,
+        exact,
+        scores,
+        np.concatenate(parts),
+    )
 
 
 def choose(images: list[Candidates], method: Method) -> tuple[Method, list[dict[str, Any]]]:
     """The best value of each setting in turn, and all that was tried: a row for each."""
     tried: list[dict[str, Any]] = []
-    best = mean_f1(images, method)["all"]
+    best = mean_f1(images, method)["judged"]
     for number in range(ROUNDS):
         for name, values in VALUES.items():
             for value in tqdm(values, desc=name, leave=False):
@@ -128,9 +148,9 @@ def choose(images: list[Candidates], method: Method) -> tuple[Method, list[dict[
                 tried.append(
                     {"round": number, "setting": name, "value": value, **mean_f1(images, other)}
                 )
-            top = max(tried[-len(values) :], key=lambda row: row["all"])
-            if top["all"] > best + _LEAST_GAIN:
-                best = top["all"]
+            top = max(tried[-len(values) :], key=lambda row: row["judged"])
+            if top["judged"] > best + _LEAST_GAIN:
+                best = top["judged"]
                 method = dataclasses.replace(method, **{name: top["value"]})
     return method, tried
 
@@ -153,14 +173,18 @@ def outline(image: Candidates, method: Method) -> tuple[NDArray[np.uint32], NDAr
 
 
 def mean_f1(images: list[Candidates], method: Method) -> dict[str, float]:
-    """Mean F1 at IoU 0.5 over all images, and over those of each modality."""
-    scores: dict[str, list[float]] = defaultdict(list)
+    """Mean F1 at IoU 0.5 as ``judge`` has it, and over the images of ``val`` of each modality."""
+    rows = []
     for image in images:
         label, _ = outline(image, method)
         f1 = score_image(image.truth, label)[0].f1
-        scores["all"].append(f1)
-        scores[image.modality].append(f1)
-    return {group: float(np.mean(values)) for group, values in sorted(scores.items())}
+        rows.append(Scored(image.split, image.source, image.modality, f1))
+    val = [row for row in rows if row.split == "val"]
+    modalities = {
+        modality: fmean(row.f1 for row in val if row.modality == modality)
+        for modality in sorted({row.modality for row in val})
+    }
+    return {**judge(rows), **modalities}
 
 
 def calibration(images: list[Candidates], method: Method) -> list[dict[str, Any]]:

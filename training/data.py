@@ -19,7 +19,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from app.normalise import Normalised
+from app.normalise import Normalised, percentile_limits
 from app.read import read_image
 from app.settings import Method
 from training.augmentation import label_boxes
@@ -56,7 +56,7 @@ def load_labelled(root: Path, split: str, method: Method) -> list[Labelled]:
 
     Args:
         root: a folder with ``Train_Labeled/`` and ``metadata.csv``.
-        split: ``train`` or ``val``.
+        split: ``train``, ``val`` or ``probe``.
         method: how prediction normalises.
 
     Raises:
@@ -65,18 +65,18 @@ def load_labelled(root: Path, split: str, method: Method) -> list[Labelled]:
     return [load_image(root, row, method) for row in read_split(root, split)]
 
 
-def read_split(root: Path, split: str) -> list[dict[str, str]]:
-    """The rows of ``metadata.csv`` of one split.
+def read_split(root: Path, split: str, *others: str) -> list[dict[str, str]]:
+    """The rows of ``metadata.csv`` of one split, then those of others where there are any.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none of the first.
     """
     path = root / "metadata.csv"
     with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == split]
-    if not rows:
+        rows = list(csv.DictReader(file))
+    if not any(row["split"] == split for row in rows):
         raise ValueError(f"{path}: no image of split {split}")
-    return rows
+    return [row for wanted in (split, *others) for row in rows if row["split"] == wanted]
 
 
 def load_image(root: Path, row: dict[str, str], method: Method) -> Labelled:
@@ -89,11 +89,10 @@ def load_image(root: Path, row: dict[str, str], method: Method) -> Labelled:
         raise ValueError(f"{path}: image is {raw.shape[:2]}, but its label is {label.shape}")
     if raw.dtype == np.bool_:
         raw = raw.astype(np.uint8)
-    normal = Normalised(
-        raw if raw.ndim == 3 else raw[:, :, None], method.low_percentile, method.high_percentile
-    )
-    image = normal[:, :]
-    recording = record(raw, image, normal.limits, label)
+    whole = raw if raw.ndim == 3 else raw[:, :, None]
+    limits = percentile_limits(whole, method.low_percentile, method.high_percentile)
+    image = Normalised(whole, limits)[:, :]
+    recording = record(raw, image, limits, label)
     if recording.grey:  # three equal channels are kept once
         image = np.broadcast_to(image[:, :, :1].copy(), image.shape)
     boxes, ids = label_boxes(label)

@@ -7,8 +7,9 @@ weights by channel, activations by the lowest and the highest value that they ta
 as a moving average over a few images of each source and modality of split ``train``: the extremes
 of all of them would leave too few steps to what is usual. 16-bit floats for GPUs. In both all from
 the image to the last convolution of each branch has fewer bits; these convolutions and what follows
-them, boxes and scores, stay in 32-bit floats. The settings name the new graphs for ``vnni`` and
-``cuda``.
+them, boxes and scores, stay in 32-bit floats. The settings name the new graphs: those of integers
+for ``vnni``, the detector's of 16-bit floats for every other machine, for they are as fast on a CPU
+as those of 32 bits, which are deleted; the segmenter's, which are not as fast, for ``cuda`` alone.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -33,7 +35,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from app.settings import Graph, Machine, Method, Settings, load_settings, sha256
-from app.tile import enlarge, pad, scale_factor
+from app.tile import magnify, pad, scale_factor
 from training.cells import cell_crop
 from training.data import Labelled, load_image, read_split
 from training.export import ExportedDetector, ExportedSegmenter, write_settings
@@ -48,6 +50,9 @@ _OPERATORS = (
     *("MaxPool", "Resize", "SpaceToDepth", "DepthToSpace"),
 )
 _INTEGERS, _HALVES = "_int8", "_fp16"  # in the names of the files
+_ADDED_CASTS = ("_cast_to_fp16_node", "_cast_to_fp32_node")  # how the converter names its own
+_OUTPUT_CASTS = "graph_output_cast"
+_HALVED = "16-bit floats; "  # in the notes on them
 
 
 class Batches(CalibrationDataReader):  # type: ignore[misc]
@@ -91,31 +96,40 @@ def quantise_weights(folder: Path, data: Path) -> Settings:
     images = some_images(data, settings)
     detector = Batches(ExportedDetector.input, (middle(image, settings) for image in images))
     segmenter = Batches(ExportedSegmenter.input, (cells(image, settings) for image in images))
-    note = f"8-bit integers, by {len(images)} images of split train"
+    note = f"8-bit integers, by {len(images)} images of split train; "
 
     def add(graphs: Mapping[Machine, Graph], batches: Batches) -> dict[Machine, Graph]:
         floats = graphs["cpu"]
-        source = folder / floats.file
-        integers, halves = (source.with_stem(source.stem + end) for end in (_INTEGERS, _HALVES))
-        quantise(source, integers, batches)
-        halve(source, halves)
-        made: dict[Machine, Graph] = {"cpu": floats}
-        ways: dict[Machine, tuple[Path, str]] = {
-            "vnni": (integers, note),
-            "cuda": (halves, "16-bit floats"),
+        source, trained = folder / floats.file, floats.trained.removeprefix(_HALVED)
+        plain = source.with_stem(source.stem.removesuffix(_HALVES))
+        integers, halves = (plain.with_stem(plain.stem + end) for end in (_INTEGERS, _HALVES))
+        with tempfile.TemporaryDirectory() as name:
+            wide = Path(name, plain.name)
+            widen(source, wide)
+            quantise(wide, integers, batches)
+            if source != halves:
+                halve(wide, halves)
+        return {
+            "cpu": floats,
+            "vnni": _describe(integers, note + trained),
+            "cuda": _describe(halves, _HALVED + trained),
         }
-        for machine, (path, how) in ways.items():
-            trained = f"{how}; {floats.trained}"
-            made[machine] = Graph(file=path.name, sha256=sha256(path), trained=trained)
-        return made
 
-    settings = dataclasses.replace(
-        settings,
-        detector=add(settings.detector, detector),
-        segmenter=add(settings.segmenter, segmenter),
+    detector_graphs, segmenter_graphs = (
+        add(settings.detector, detector),
+        add(settings.segmenter, segmenter),
     )
+    wide = folder / detector_graphs["cpu"].file
+    detector_graphs["cpu"] = detector_graphs.pop("cuda")
+    if wide.name != detector_graphs["cpu"].file:
+        wide.unlink()
+    settings = dataclasses.replace(settings, detector=detector_graphs, segmenter=segmenter_graphs)
     write_settings(settings, folder)
     return settings
+
+
+def _describe(path: Path, trained: str) -> Graph:
+    return Graph(file=path.name, sha256=sha256(path), trained=trained)
 
 
 def quantise(source: Path, target: Path, batches: CalibrationDataReader) -> None:
@@ -143,12 +157,63 @@ def halve(source: Path, target: Path) -> None:
     early = set(before_convolutions(model.graph))
     late = [node.name for node in model.graph.node if node.name not in early]
     halved = convert_float_to_float16(model, keep_io_types=True, node_block_list=late)
+    graph = halved.graph
+    # Late values would be rounded between any two nodes: those that were cast are taken themselves.
+    casts = {node.output[0]: node for node in graph.node if node.name.endswith(_ADDED_CASTS)}
+    direct = {
+        name: casts[cast.input[0]].input[0]
+        for name, cast in casts.items()
+        if cast.input[0] in casts
+    }
+    _rename_inputs(graph, direct)
+    for node in graph.node:
+        if node.name.startswith(_OUTPUT_CASTS) and node.input[0] in casts:
+            node.input[0] = casts[node.input[0]].input[0]
+    used = {name for node in graph.node for name in node.input}
     # A value that several of the late nodes take is cast for each, every time to the same name.
-    once = {node.output[0]: node for node in reversed(halved.graph.node)}
-    nodes = [node for node in halved.graph.node if once[node.output[0]] is node]
-    del halved.graph.node[:]
-    halved.graph.node.extend(nodes)
+    once = {node.output[0]: node for node in reversed(graph.node)}
+    nodes = [
+        node
+        for node in graph.node
+        if once[node.output[0]] is node and (node.output[0] in used or node.output[0] not in casts)
+    ]
+    _replace_nodes(graph, nodes)
     onnx.save(halved, target)
+
+
+def widen(source: Path, target: Path) -> None:
+    """Write a graph of 32-bit floats alone; what ``halve`` has rounded stays rounded."""
+    model = onnx.load(source)
+    graph = model.graph
+    for tensor in graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT16:
+            wide = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+    casts = {
+        node.output[0]: node.input[0] for node in graph.node if node.name.endswith(_ADDED_CASTS)
+    }
+    _rename_inputs(graph, casts)
+    _replace_nodes(graph, [node for node in graph.node if node.output[0] not in casts])
+    for node in graph.node:
+        for attribute in node.attribute if node.op_type == "Cast" else ():
+            if attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT16:
+                attribute.i = onnx.TensorProto.FLOAT
+    del graph.value_info[:]
+    onnx.save(model, target)
+
+
+def _rename_inputs(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Let every node take other values instead of those named, as often as they are renamed."""
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            while name in names:
+                name = names[name]
+            node.input[place] = name
+
+
+def _replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def before_convolutions(graph: onnx.GraphProto) -> list[str]:
@@ -181,7 +246,7 @@ def some_images(data: Path, method: Method) -> list[Labelled]:
 
 def middle(image: Labelled, method: Method) -> NDArray[np.uint8]:
     """The middle of an image at detection scale, padded: (1, H, W, 3) uint8."""
-    enlarged = enlarge(image.image, scale_factor(image.image.shape, method))
+    enlarged = magnify(image.image, scale_factor(image.image.shape, method))
     y, x = (max(0, side - _SIDE) // 2 for side in enlarged.shape[:2])
     return pad(np.ascontiguousarray(enlarged[y : y + _SIDE, x : x + _SIDE]), method)[None]
 
