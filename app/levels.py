@@ -33,6 +33,7 @@ _STANDS_OUT = 2.5
 _LARGEST = 1e18  # of what is averaged, so that no sum or square of 32 bits is infinite
 _COARSE = 4  # pixels along each side of the means by which two channels are compared
 _MIN_CORRELATION = 0.3  # from which one follows the other
+_MAX_FILLED = 0.9  # of such a part, so that it tells something
 _TILE = 512  # pixels along each side of the parts that are tested for noise
 
 
@@ -130,6 +131,17 @@ def survey(image: Pixels) -> Survey:
         pairs = [_count(column) for column in np.concatenate(sampled).T]
         values, counts = [v for v, _ in pairs], [c for _, c in pairs]
     kept = [without_fills(v, n) for v, n in zip(values, counts, strict=True)]
+    # What was not recorded doesn't stand out.
+    for c, (v, n, fills) in enumerate(kept):
+        if not fills:
+            continue
+        middle = Levels(v, np.append(0, np.cumsum(n)), fills, empty=False).percentile(50)
+        for y0, x0, y1, x1 in blocks(image.shape, _BLOCK):
+            channel = image[y0:y1, x0:x1][:, :, c]
+            filled = np.isin(channel, fills)
+            part = _spread(np.where(filled, channel.dtype.type(middle), channel))
+            y, x = y0 // CELL, x0 // CELL
+            spread[c, y : y + part.shape[0], x : x + part.shape[1]] = part
     # A mask beside other channels is an alpha channel; by itself it is a picture.
     varied = [
         np.count_nonzero(n) > 1 if grey else len(v) > 1
@@ -158,7 +170,7 @@ def survey(image: Pixels) -> Survey:
 def without_fills(
     values: NDArray[np.float64], counts: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], tuple[float, ...]]:
-    """Leave out zero, levels that no pixel has, and fill values at either end.
+    """Leave out zero, levels that no pixel has, and fill values at either end, zero among them.
 
     Args:
         values: (K,) ascending; counts: (K,) pixels of each.
@@ -166,7 +178,7 @@ def without_fills(
     Returns:
         The rest of both, and the fill values.
     """
-    there = (counts > 0) & (values != 0)
+    there = counts > 0
     values, counts = values[there], counts[there]
     fills: list[float] = []
     while len(values) > _MIN_VARIETY:
@@ -186,7 +198,8 @@ def without_fills(
                 break
         else:
             break
-    return values, counts, tuple(fills)
+    there = values != 0
+    return values[there], counts[there], tuple(fills)
 
 
 def _count(column: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -201,7 +214,10 @@ def _spread(channel: NDArray[Any]) -> NDArray[np.float32]:
     means = cv2.resize(
         smooth[: height * _MEAN, : width * _MEAN], (width, height), interpolation=cv2.INTER_AREA
     )
-    means = means - np.asarray(cv2.blur(means, (_AROUND, _AROUND)), np.float32)
+    # Past the edges a slope goes on, so that uneven light doesn't stand out there.
+    reach = _AROUND // 2
+    around = cv2.blur(np.pad(means, reach, "reflect", reflect_type="odd"), (_AROUND, _AROUND))
+    means = means - np.asarray(around[reach:, reach:][:height, :width], np.float32)
     side = CELL // _MEAN
     down, right = -height % side, -width % side
     padded = np.pad(means, ((0, down), (0, right)), mode="edge")
@@ -250,8 +266,9 @@ def _all_noise(image: Pixels, channel: int, fills: tuple[float, ...]) -> bool:
             part = image[y : min(y + _TILE, height), x : min(x + _TILE, width)][:, :, channel]
             picture = _finite(part).astype(np.float32)
             filled = np.isin(part, fills)
-            if filled.any():
-                picture[filled] = np.median(picture)
+            if filled.mean() > _MAX_FILLED:
+                continue
+            picture[filled] = np.median(picture[~filled])
             if not is_noise(picture):
                 return False
     return True

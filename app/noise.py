@@ -15,6 +15,11 @@ _FALLS = ((8, 16), (16, 32))  # of one of these pairs the larger means must diff
 _MAX_FALL = 0.7  # their mean squares of differences between neighbours, as a share
 _MAX_WHITE_FALL = 0.3  # the same from pixels to means of 2 x 2, where neighbours are independent
 _MAX_SKEWNESS, _MAX_KURTOSIS = 0.2, 0.4  # beside twice the error of an estimate
+# Where grey levels are few, or the steps of JPEG large, what is asked of the largest means instead:
+# so few levels, such a fall, such a skewness and kurtosis.
+_MAX_LEVELS, _MAX_ROUNDED_FALL, _MAX_ROUNDED = 24, 0.33, (0.5, 2.0)
+# And all parts of so many pixels along each side are as rough as most, but for this factor.
+_PART, _MAX_UNEVEN = 64, 3.0
 _MIN_MEANS = 200  # fewer tell too little
 _MIN_FALL_MEANS = 60
 _CLIPPED = (0.1, 99.9)  # percentiles; further out than their distance lie defective pixels
@@ -30,18 +35,36 @@ def is_noise(picture: NDArray[np.float32]) -> bool:
         False for one that is too small to tell.
     """
     low, high = np.percentile(picture, _CLIPPED)
-    flat = _without_slope(np.clip(picture, 2 * low - high, 2 * high - low))
+    clipped = np.clip(picture, 2 * low - high, 2 * high - low)
+    flat = _without_slope(clipped)
     means = {scale: _means(flat, scale) for scale in (1, *_SCALES, 16, 32)}
     told = [means[scale] for scale in _SCALES if means[scale].size >= _MIN_MEANS]
     if not told:
         return False
     if _roughness(means[2]) <= _MAX_WHITE_FALL * _roughness(means[1]):
         told = told[-1:]  # of few photons only larger means are distributed normally
-    return all(map(_is_normal, told)) and any(
-        means[larger].size >= _MIN_FALL_MEANS
-        and _roughness(means[larger]) <= _MAX_FALL * _roughness(means[smaller])
-        for smaller, larger in _FALLS
+    pairs = [pair for pair in _FALLS if means[pair[1]].size >= _MIN_FALL_MEANS]
+    falls = [_roughness(means[b]) / max(_roughness(means[a]), 1e-30) for a, b in pairs]
+    if all(map(_is_normal, told)) and any(fall <= _MAX_FALL for fall in falls):
+        return True
+    # Rounded to few levels, or by JPEG, only the means of many pixels are those of noise.
+    return bool(
+        falls
+        and falls[-1] <= _MAX_ROUNDED_FALL
+        and _is_normal(means[pairs[-1][1]], *_MAX_ROUNDED)
+        and len(np.unique(clipped)) <= _MAX_LEVELS
+        and all(_is_uniform(means[scale], _PART // scale) for scale in (1, 8))
     )
+
+
+def _is_uniform(means: NDArray[np.float32], side: int) -> bool:
+    """Whether all parts of some side are as rough as most of them."""
+    step = np.square(np.diff(means, axis=0)[:, 1:]) + np.square(np.diff(means, axis=1)[1:])
+    parts = _means(step, side)
+    if not parts.size:
+        return False
+    middle = float(np.median(parts))
+    return bool(parts.max() <= _MAX_UNEVEN * middle and parts.min() * _MAX_UNEVEN >= middle)
 
 
 def _without_slope(picture: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -68,7 +91,11 @@ def _means(picture: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _is_normal(means: NDArray[np.float32]) -> bool:
+def _is_normal(
+    means: NDArray[np.float32],
+    max_skewness: float = _MAX_SKEWNESS,
+    max_kurtosis: float = _MAX_KURTOSIS,
+) -> bool:
     values = means.astype(np.float64) - means.mean()
     deviation = values.std()
     if deviation == 0:
@@ -76,8 +103,8 @@ def _is_normal(means: NDArray[np.float32]) -> bool:
     unit = values / deviation
     skewness, kurtosis = (unit**3).mean(), (unit**4).mean() - 3
     return bool(
-        abs(skewness) < _MAX_SKEWNESS + 2 * (6 / values.size) ** 0.5
-        and abs(kurtosis) < _MAX_KURTOSIS + 2 * (24 / values.size) ** 0.5
+        abs(skewness) < max_skewness + 2 * (6 / values.size) ** 0.5
+        and abs(kurtosis) < max_kurtosis + 2 * (24 / values.size) ** 0.5
     )
 
 

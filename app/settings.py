@@ -50,10 +50,10 @@ class Method:
     """By how much more certain it must be of some channels than of the usual ones."""
     limits_margin: float
     """The same of other limits of brightness."""
-    magnification_margin: float
-    """The same of other magnifications."""
     usual_diameter: float
     """Cells of this size at detection scale are found best, pixels: what ``--diameter`` aims at."""
+    min_look_score: float
+    """A way in which the mean score is lower shows hardly anything that is a cell, 0-1."""
     min_look_size: float
     """Cells that are smaller than this where an image is enlarged are noise, pixels."""
     max_look_growth: float

@@ -70,16 +70,20 @@ def choose_look(image: Pixels, survey: Survey, run: Run, method: Method, wanted:
     trial = _Trial(image, survey, run, method, usual)
     if wanted.channels is None:
         others = other_channels(look, survey, method, wanted)
-        look = trial.surest(look, others, "channels", method.channel_margin)
+        look = trial.surest(look, others, method.channel_margin)
+    gains = trial.gain(usual, look, "channels")
+    before = look
     if not wanted.limited:
-        look = trial.surest(look, other_limits(look, survey), "limits", method.limits_margin)
+        look = trial.surest(look, other_limits(look, survey), method.limits_margin)
+    gains |= trial.gain(before, look, "limits")
+    before = look
     if not wanted.magnified:
         coloured = len(look.channels) > 1 and is_bright(look, survey)
         may_enlarge = not coloured and not trial.is_sure(look)
-        factors = [f for f in method.magnifications if f < 1 or may_enlarge]
-        others = other_magnifications(look, factors)
-        look = trial.surest(look, others, "magnification", method.magnification_margin)
-    return Choice(look, usual, empty, trial.gains, trial.of_whole(look))
+        factors = [factor for factor in method.magnifications if factor < 1 or may_enlarge]
+        look = trial.surest(look, other_magnifications(look, factors))
+    gains |= trial.gain(before, look, "magnification")
+    return Choice(look, usual, empty, gains, trial.of_whole(look))
 
 
 class _Trial:
@@ -98,22 +102,22 @@ class _Trial:
         fits = max(height, width) * usual.magnification <= method.window
         self.region = self.whole if fits else self._part(self.whole, usual.magnification)
         self.found: dict[Look, tuple[Region, Boxes]] = {}
-        self.gains: dict[str, float] = {}
 
-    def surest(self, look: Look, others: Iterable[Look], what: str, margin: float) -> Look:
+    def surest(self, look: Look, others: Iterable[Look], margin: float = 0.0) -> Look:
         """The best of some ways.
 
         Args:
             look: is kept unless another is better by the margin.
-            what: the part of the look in which they differ.
         """
         best = look
         for other in others:
             if self._gain(best, other) > (margin if best == look else 0.0):
                 best = other
-        if best != look:
-            self.gains[what] = self._gain(look, best)
         return best
+
+    def gain(self, before: Look, after: Look, what: str) -> dict[str, float]:
+        """By how much surer the detector is of what has changed; nothing where that hasn't."""
+        return {what: self._gain(before, after)} if before != after else {}
 
     def is_sure(self, look: Look) -> bool:
         """Whether the detector is sure of cells that are no smaller than those it knows well."""
@@ -131,7 +135,8 @@ class _Trial:
     def _gain(self, look: Look, other: Look) -> float:
         """How much surer the detector is of another look; minus infinity where that can't be."""
         method = self.method
-        region = self._detect(other)[0]
+        # Of two parts the one lies in the other.
+        region = min((self._detect(each)[0] for each in (other, look)), key=_area)
         before, after = (self._inside(each, region) for each in (look, other))
         if not len(after[1]):
             return -math.inf
@@ -139,6 +144,8 @@ class _Trial:
         (sizes, certain, mean), (new_sizes, new_certain, new_mean) = map(
             _summarise, (before, after)
         )
+        if new_mean < method.min_look_score:
+            return -math.inf
         if growth > 0 and np.median(new_sizes) * other.magnification < method.min_look_size:
             return -math.inf
         if len(sizes) >= _FEW and (new_sizes**2).sum() > method.max_look_growth * (sizes**2).sum():
@@ -161,15 +168,24 @@ class _Trial:
     def _detect(self, look: Look) -> tuple[Region, Boxes]:
         """The part that a look is tried on, and what is found in it, in pixels of the image."""
         if look not in self.found:
-            region = self.region
-            if look != self.usual:
-                region = self._part(region, look.magnification)
+            region = self._region(look)
             y0, x0, y1, x1 = region
             shown = Normalised(self.image[y0:y1, x0:x1], look.limits, look.channels)
             boxes, scores = detect(shown, self.run, self.method, magnification=look.magnification)
             offset = np.array([x0, y0, x0, y0], np.float32)
             self.found[look] = region, (boxes + offset, scores)
         return self.found[look]
+
+    def _region(self, look: Look) -> Region:
+        """Where a look is tried: of any two of these parts the one lies in the other."""
+        region = self.region
+        if look == self.usual:
+            return region
+        for factor in sorted({1.0, *self.method.magnifications}):
+            magnification = factor * self.usual.magnification
+            if magnification <= look.magnification:
+                region = self._part(region, magnification)
+        return region
 
     def _part(self, region: Region, magnification: float) -> Region:
         """The part of a region that holds most, of no more pixels than may be tried."""
@@ -190,6 +206,11 @@ class _Trial:
         row, column = np.unravel_index(int(held.argmax()), held.shape)
         y, x = int(ys[row, 0]), int(xs[0, column])
         return y, x, y + height, x + width
+
+
+def _area(region: Region) -> int:
+    y0, x0, y1, x1 = region
+    return (y1 - y0) * (x1 - x0)
 
 
 def _sizes(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
