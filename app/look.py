@@ -117,7 +117,9 @@ def other_magnifications(look: Look, factors: Sequence[float]) -> Iterator[Look]
 def is_bright(look: Look, survey: Survey) -> bool:
     """Whether the background of any channel is nearer to white than to black: no fluorescence."""
     return any(
-        limits is not None and survey.channels[c].percentile(_BACKGROUND) > sum(limits) / 2
+        limits is not None
+        and not survey.channels[c].empty
+        and survey.channels[c].percentile(_BACKGROUND) > sum(limits) / 2
         for c, limits in zip(look.channels, look.limits, strict=True)
     )
 
