@@ -265,19 +265,25 @@ def run_case(proof: Proof, case: Case, *, anew: bool = True) -> None:
     seconds = time.monotonic() - started
     changed = {line[2:] for line in proof.engine("diff", proof.mark).stdout.splitlines()}
     proof.engine("rm", proof.mark)
-    # The client of a private engine, which forwards nothing, warns of that.
-    lines = [line for line in done.stderr.splitlines() if "IPv4 forwarding" not in line]
+    # The client of a private engine, which forwards nothing, warns of that; and an image that isn't
+    # shown in the usual way has a line.
+    lines = [
+        line
+        for line in done.stderr.splitlines()
+        if "IPv4 forwarding" not in line and ": shown " not in line
+    ]
+    last = last_line("\n".join(lines))
     scores = [] if case.status else judge(proof, case.what, outputs)
     left = list(outputs.iterdir()) if case.status else []
     for good, fault in (
         (done.returncode == case.status, f"exit status {done.returncode}"),
-        (case.says in last_line(done.stderr), f"'{case.says}' is not said last"),
+        (case.says in last, f"'{case.says}' is not said last"),
         (case.lines in (len(lines), None), f"{len(lines)} lines are said"),
         (changed <= {"/inputs", "/workspace", "/workspace/inputs"}, f"{changed} have changed"),
         (not left, f"{left} were left"),
     ):
         proof.check(good, f"{case.what}: {fault}")
-    print_row(case.what, done.returncode, seconds, scores, last_line(done.stderr))
+    print_row(case.what, done.returncode, seconds, scores, last)
 
 
 def docker_run(proof: Proof, options: str, command: str, *more: str) -> list[str]:
