@@ -50,6 +50,8 @@ class Method:
     """By how much more certain it must be of some channels than of the usual ones."""
     limits_margin: float
     """The same of other limits of brightness."""
+    large_margin: float
+    """The same of enlarging an image that doesn't fit into a window."""
     usual_diameter: float
     """Cells of this size at detection scale are found best, pixels: what ``--diameter`` aims at."""
     min_look_score: float

@@ -78,10 +78,14 @@ def choose_look(image: Pixels, survey: Survey, run: Run, method: Method, wanted:
     gains |= trial.gain(before, look, "limits")
     before = look
     if not wanted.magnified:
+        smaller = [factor for factor in method.magnifications if factor < 1]
+        larger = [factor for factor in method.magnifications if factor > 1]
+        look = trial.surest(before, other_magnifications(before, smaller))
         coloured = len(look.channels) > 1 and is_bright(look, survey)
-        may_enlarge = not coloured and not trial.is_sure(look)
-        factors = [factor for factor in method.magnifications if factor < 1 or may_enlarge]
-        look = trial.surest(look, other_magnifications(look, factors))
+        if not coloured and not trial.is_sure(before):
+            # A large image would take several times as long.
+            margin = 0.0 if trial.region == trial.whole else method.large_margin
+            look = trial.surest(look, other_magnifications(before, larger), margin)
     gains |= trial.gain(before, look, "magnification")
     return Choice(look, usual, empty, gains, trial.of_whole(look))
 

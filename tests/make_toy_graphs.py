@@ -36,6 +36,7 @@ METHOD = Method(
     sure_size=24.0,
     channel_margin=0.7,
     limits_margin=0.12,
+    large_margin=0.2,
     usual_diameter=40.0,
     min_look_score=0.55,
     min_look_size=12.0,
