@@ -36,9 +36,7 @@ def for_image(
     """
     if channels is not None:
         wanted = replace(wanted, channels=channel_numbers(path, channels, shape[2], names))
-    factor = wanted.magnification or 1.0
-    if wanted.diameter is not None:
-        factor = method.usual_diameter / wanted.diameter
+    factor = wanted.factor(method) or 1.0
     pixels = shape[0] * shape[1] * factor**2
     if factor > 1 and pixels > _MOST_PIXELS:
         raise ImageError(

@@ -111,7 +111,7 @@ def survey(image: Pixels) -> Survey:
     grey = True
     for y0, x0, y1, x1 in blocks(image.shape, _BLOCK):
         block = image[y0:y1, x0:x1]
-        grey = grey and bool((block == block[:, :, :1]).all())
+        grey = grey and bool((block[:, :, 1:] == block[:, :, :1]).all())
         if not counted:
             flat = block.reshape(-1, count)
             drawn = rng.integers(len(flat), size=round(share * len(flat)))

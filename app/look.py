@@ -61,6 +61,12 @@ class Wanted:
     def magnified(self) -> bool:
         return self.diameter is not None or self.magnification is not None
 
+    def factor(self, method: Method) -> float | None:
+        """The magnification that was given, or that suits the given diameter; None for neither."""
+        if self.diameter is not None:
+            return method.usual_diameter / self.diameter
+        return self.magnification
+
 
 def usual_look(survey: Survey, method: Method, wanted: Wanted) -> Look:
     """The way in which an image is shown unless another is better.
@@ -80,11 +86,7 @@ def usual_look(survey: Survey, method: Method, wanted: Wanted) -> Look:
     else:
         # Red, green and blue keep their places, one of four and more need not.
         channels = full if len(survey.channels) > 3 else tuple(range(len(survey.channels)))
-    magnification = scale_factor(survey.shape, method)
-    if wanted.diameter is not None:
-        magnification = method.usual_diameter / wanted.diameter
-    elif wanted.magnification is not None:
-        magnification = wanted.magnification
+    magnification = wanted.factor(method) or scale_factor(survey.shape, method)
     return Look(channels, _limits(survey, channels, method, wanted), magnification)
 
 
