@@ -28,7 +28,7 @@ test: .venv/test.stamp
 	$(VENV_PYTHON) -m pytest
 
 container: .venv/test.stamp
-	$(VENV_PYTHON) -m benchmarks.container
+	$(VENV_PYTHON) -m container.prove
 
 lock: .venv/pyvenv.cfg
 	$(PIP) install --quiet uv==0.13.9

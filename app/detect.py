@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from app.nms import nms
-from app.pixels import Pixels, size_text
-from app.seams import mend_seams
-from app.session import Run
-from app.settings import Method
-from app.tile import Magnified, magnify, pad, scale_factor, windows
+from .files.arrays import Pixels, size_text
+from .nms import nms
+from .seams import mend_seams
+from .session import Run, run_batches
+from .settings import Method
+from .tile import Magnified, magnify, pad, scale_factor, windows
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +23,9 @@ def detect(
     image: Pixels,
     run: Run,
     method: Method,
-    most_bytes: int | None = None,
+    max_bytes: int | None = None,
     magnification: float | None = None,
+    batch: int = 1,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Find every cell.
 
@@ -32,10 +33,11 @@ def detect(
         image: (H, W, 3) uint8, normalised.
         run: the detector: (B, H', W', 3) uint8 to boxes (B, A, 4) float32 xyxy in pixels of its
             input and scores (B, A) float32 in [0, 1].
-        method: window, stride, thresholds; B is up to ``window_batch``.
-        most_bytes: memory that the boxes may take; None for no limit.
+        method: window, stride, thresholds.
+        max_bytes: memory that the boxes may take; None for no limit.
         magnification: pixels that the detector gets for each pixel of the image; by default as many
             as ``scale_factor`` says.
+        batch: windows that go through the detector together, B at most.
 
     Returns:
         (N, 4) float32 xyxy boxes in pixels of the image, inside it, best first; (N,) scores.
@@ -51,7 +53,7 @@ def detect(
         magnified = Magnified(image, factor, method.granularity)
     height, width = magnified.shape[:2]
     places = windows((height, width), method)
-    boxes, scores, owner = _detect_windows(magnified, places, run, method, most_bytes)
+    boxes, scores, owner = _detect_windows(magnified, places, run, method, max_bytes, batch)
     boxes, scores = mend_seams(boxes, scores, owner, places, (height, width), method)
     best = nms(boxes, scores, method.nms_iou)
     if len(places) > 1:
@@ -65,18 +67,23 @@ def detect(
 
 
 def _detect_windows(
-    image: Pixels, places: NDArray[np.int64], run: Run, method: Method, most_bytes: int | None
+    image: Pixels,
+    places: NDArray[np.int64],
+    run: Run,
+    method: Method,
+    max_bytes: int | None,
+    batch: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
     """Boxes and scores of all windows, and the index of the window of each."""
     found: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
     count = 0
-    for window in _run_windows(image, places, run, method):
+    for window in _run_windows(image, places, run, method, batch):
         found.append(window)
         count += len(window[1])
-        if most_bytes is not None and count * BOX_BYTES > most_bytes:
+        if max_bytes is not None and count * BOX_BYTES > max_bytes:
             raise MemoryError(
                 f"{count} boxes in {len(found)} of {len(places)} windows need "
-                f"{size_text(count * BOX_BYTES)}, but {size_text(most_bytes)} are left for them"
+                f"{size_text(count * BOX_BYTES)}, but {size_text(max_bytes)} are left for them"
             )
     boxes, scores = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     owner = np.repeat(np.arange(len(places)), [len(s) for _, s in found])
@@ -97,28 +104,16 @@ def _warn_of_large(boxes: NDArray[np.float32], method: Method) -> None:
 
 
 def _run_windows(
-    image: Pixels, places: NDArray[np.int64], run: Run, method: Method
+    image: Pixels, places: NDArray[np.int64], run: Run, method: Method, batch: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """The boxes of each window above the score threshold, in pixels of the magnified image."""
-    # (H, W) of each as the detector gets it, in multiples of the granularity.
-    sides = -((places[:, :2] - places[:, 2:]) // method.granularity)
-    size, start = method.window_batch, 0
-    while start < len(places):
-        # Only windows of one size fit into a batch.
-        alike = (sides[start : start + size] == sides[start]).all(1)
-        together = places[start : start + int(np.cumprod(alike).sum())]
-        batch = np.stack([pad(image[y0:y1, x0:x1], method) for x0, y0, x1, y1 in together])
-        try:
-            boxes, scores = run(batch)
-        except MemoryError:
-            if size == 1:
-                raise
-            size = max(1, size // 2)
-            logger.warning("out of memory; going on with %d windows at once", size)
-            continue
-        for place, found, certain in zip(together, boxes, scores, strict=True):
-            yield _above_threshold(place, found, certain, method)
-        start += len(together)
+
+    def load(place: NDArray[np.int64]) -> NDArray[np.uint8]:
+        x0, y0, x1, y1 = place
+        return pad(image[y0:y1, x0:x1], method)
+
+    for place, (boxes, scores) in run_batches(run, list(places), load, batch):
+        yield _above_threshold(place, boxes, scores, method)
 
 
 def _above_threshold(

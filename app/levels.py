@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.noise import is_noise
-from app.pixels import Pixels
-from app.tile import blocks
+from .files.arrays import Pixels, blocks
+from .noise import is_noise
 
 CELL = 64  # pixels along each side of a cell of the map of what stands out
 _MEAN = 8  # pixels along each side of the means within a cell

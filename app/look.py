@@ -8,10 +8,10 @@ then the magnification. ``python -m benchmarks.look`` measures what it gains.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from app.levels import Levels, Survey
-from app.normalise import Limits, limits_of
-from app.settings import Method
-from app.tile import scale_factor
+from .levels import Levels, Survey
+from .normalise import Limits, limits_of
+from .settings import Method
+from .tile import scale_factor
 
 # Percentiles that stand for the background, and for what lies one deviation of its noise below.
 _BACKGROUND, _BELOW_BACKGROUND = 50.0, 16.0

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # A coarser grid is slower but never wrong; a finer one would need larger keys than there are.
-_LEAST_CELL = 1 / 64
+_MIN_CELL = 1 / 64
 _PORTION = 2**17  # pairs that are looked at together; they fit into the processor's cache
 Pairs = tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]
 
@@ -102,7 +102,7 @@ def _neighbours(
     pairs come in portions, so that the memory they take does not grow with their number.
     """
     same = a is b
-    cell = max(cell, _LEAST_CELL)
+    cell = max(cell, _MIN_CELL)
     left, top, right = boxes[:, 0].min(), boxes[:, 1].min(), boxes[:, 2].max()
     width = int((right - left) / cell) + 4  # margins keep neighbours from wrapping round
 

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.levels import Levels, survey
-from app.pixels import Pixels
+from .files.arrays import Pixels
+from .levels import Levels, survey
 
 # The grey levels that become 0 and 255; None where nothing of a channel is shown.
 Limits = tuple[float, float] | None

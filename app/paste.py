@@ -1,22 +1,11 @@
 """Masks to one label image, block by block, so that no image is too large."""
 
 import math
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from app.pixels import FileArray
-
-# A larger label image is kept in a file while it is made.
-_MOST_IN_MEMORY = 2**28  # bytes
-# A label image while it is made: (H, W) uint32.
-Canvas = NDArray[np.uint32] | FileArray
 
 
 @dataclass(frozen=True)
@@ -87,73 +76,21 @@ def paste(
 
 
 def relabel(
-    areas: NDArray[np.int64], masks: NDArray[np.int64], least_area: int, least_visible: float
+    areas: NDArray[np.int64], masks: NDArray[np.int64], min_area: int, min_visible: float
 ) -> NDArray[np.uint16] | NDArray[np.uint32]:
     """New ids: 0 for what is too small, and 1 to N for the rest, in the order of the old ids.
 
     Args:
         areas: (highest id + 1,) pixels of each id, the background's first.
         masks: the same of its mask, before better ones took their pixels.
-        least_area: instances of fewer pixels become background.
-        least_visible: so do those of which less than this share is left, 0-1.
+        min_area: instances of fewer pixels become background.
+        min_visible: so do those of which less than this share is left, 0-1.
 
     Returns:
         (highest id + 1,) the new id of each, uint16 where N fits and uint32 above.
     """
-    stays = (areas >= max(least_area, 1)) & (areas >= least_visible * masks)
+    stays = (areas >= max(min_area, 1)) & (areas >= min_visible * masks)
     stays[0] = False
     numbers = np.where(stays, np.cumsum(stays), 0)
     fits = numbers.max() <= np.iinfo(np.uint16).max
     return numbers.astype(np.uint16) if fits else numbers.astype(np.uint32)
-
-
-@dataclass(frozen=True)
-class Labels:
-    """A label image of any size: 0 is background, 1 to ``count`` are the cells."""
-
-    canvas: Canvas
-    """(H, W) uint32 first ids."""
-    numbers: NDArray[np.uint16] | NDArray[np.uint32]
-    """The final id of each first id."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(H, W)."""
-        return self.canvas.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """uint16, or uint32 where there are more than 65,535 cells."""
-        return self.numbers.dtype
-
-    @property
-    def count(self) -> int:
-        return int(self.numbers.max())
-
-    def __getitem__(self, window: tuple[slice, slice]) -> NDArray[Any]:
-        return self.numbers[self.canvas[window]]
-
-
-@contextmanager
-def open_canvas(shape: tuple[int, ...], scratch: Path) -> Iterator[Canvas]:
-    """An empty (H, W) uint32 label image to paste into.
-
-    Args:
-        shape: (H, W).
-        scratch: a file that is made, and removed at the end, if the label image is so large that
-            it is kept out of memory: 4 bytes a pixel.
-
-    Raises:
-        OSError: there is no room for the file.
-    """
-    size = 4 * shape[0] * shape[1]
-    if size <= _MOST_IN_MEMORY:
-        yield np.zeros(shape, np.uint32)
-        return
-    try:
-        with scratch.open("wb") as file:
-            # Now, and not when a page of the mapped file is first written: that ends the process.
-            os.posix_fallocate(file.fileno(), 0, size)
-        yield FileArray(scratch, np.dtype(np.uint32), shape)
-    finally:
-        scratch.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """The whole path of an image, top to bottom: from its file to one outlined instance a cell."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +9,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.by_hand import Asked, for_image
-from app.detect import detect
-from app.levels import survey
-from app.look import Wanted
-from app.normalise import Normalised
-from app.paste import Canvas, Labels, open_canvas, paste, relabel, visits
-from app.pixels import Pixels
-from app.read import channel_names, open_image, resident_bytes
-from app.segment import round_boxes, segment
-from app.session import Device, DeviceError, Run, candidates, open_session, provider, runner
-from app.settings import Method, graph_path, load_settings
-from app.stopwatch import Stopwatch
-from app.trial import Choice, choose_look
-from app.whole import scratch_path
-from app.write import write_label
+from .detect import detect
+from .files.arrays import Pixels
+from .files.atomic import scratch_path
+from .files.labels import Canvas, Labels, open_canvas, write_label
+from .files.open import channel_names, open_image, resident_bytes
+from .levels import survey
+from .look import Wanted
+from .normalise import Normalised
+from .overrides import Asked, for_image
+from .paste import paste, relabel, visits
+from .segment import round_boxes, segment
+from .session import Device, DeviceError, Run, candidates, open_session, provider, runner
+from .settings import Method, graph_path, load_settings
+from .stopwatch import Stopwatch
+from .trial import Choice, choose_look
 
 logger = logging.getLogger(__name__)
 
@@ -72,28 +72,29 @@ class Predictor:
         channels: Asked | None = None,
     ) -> None:
         settings = load_settings(weights)
+        self.method, self.resources = settings.method, settings.resources
         models = settings.detector, settings.segmenter
         *others, last = candidates(device)
-        for machine in (*others, last):
-            graphs = [graph_path(weights, model, machine) for model in models]
+        for processor in (*others, last):
+            paths = [graph_path(weights, model, processor) for model in models]
             try:
                 detector, segmenter = (
-                    open_session(graph, machine, threads, settings.gpu_memory) for graph in graphs
+                    open_session(path, processor, threads, self.resources.gpu_memory)
+                    for path in paths
                 )
                 break
             except DeviceError:
-                if machine == last:
+                if processor == last:
                     raise
-        self.on_cpu = machine != "cuda"
-        self.settings = replace(settings, window_batch=1) if self.on_cpu else settings
+        self.on_cpu = processor != "cuda"
         self.wanted, self.channels = wanted or Wanted(), channels
         self.provider = provider(detector)
-        self.graphs = [graph.name for graph in graphs]
+        self.graphs = [model.get(processor, model["cpu"]) for model in models]
         cv2.setNumThreads(threads)
         self.detector, self.segmenter = runner(detector), runner(segmenter)
 
     def predict_file(
-        self, source: Path, target: Path, stack: str = "refuse", most_bytes: int | None = None
+        self, source: Path, target: Path, stack: str = "refuse", max_bytes: int | None = None
     ) -> Outcome:
         """Read an image, segment it, write its label image.
 
@@ -101,7 +102,7 @@ class Predictor:
             source: the image.
             target: the label image; its folder also takes scratch files of large images.
             stack: see ``open_image``.
-            most_bytes: memory for the image and the detector's boxes; None for no limit.
+            max_bytes: memory for the image and the detector's boxes; None for no limit.
 
         Raises:
             ImageError: the image can't be read, or not be shown as it is wanted.
@@ -110,20 +111,32 @@ class Predictor:
         """
         watch = Stopwatch()
         with watch("read"):
-            opened = open_image(source, stack, most_bytes)
+            opened = open_image(source, stack, max_bytes)
         with opened as image, open_canvas(image.shape[:2], scratch_path(target, "canvas")) as blank:
-            graphs = self.detector, self.segmenter, self.settings
-            left = None if most_bytes is None else max(0, most_bytes - resident_bytes(image))
+            left = None if max_bytes is None else max(0, max_bytes - resident_bytes(image))
             names = channel_names(image)
-            given = self.channels, self.wanted, self.settings
+            given = self.channels, self.wanted, self.method
             wanted = for_image(source, image.shape, names, *given)
-            found = predict(image, *graphs, blank, watch, left, wanted)
+            found = self.predict(image, blank, watch, left, wanted)
             with watch("write"):
                 write_label(target, found.labels)
             height, width, channels = image.shape
             dtype = str(image.dtype)
         count, choice = found.labels.count, found.choice
         return Outcome(height, width, channels, dtype, count, names, choice, watch.seconds)
+
+    def predict(
+        self,
+        image: Pixels,
+        canvas: Canvas | None = None,
+        watch: Stopwatch | None = None,
+        max_bytes: int | None = None,
+        wanted: Wanted | None = None,
+    ) -> "Prediction":
+        """Outline every cell of an image; see the function of this name."""
+        batches = 1 if self.on_cpu else self.resources.window_batch, self.resources.crop_batch
+        graphs = self.detector, self.segmenter, self.method
+        return predict(image, *graphs, *batches, canvas, watch, max_bytes, wanted)
 
 
 @dataclass(frozen=True)
@@ -140,9 +153,11 @@ def predict(
     detector: Run,
     segmenter: Run,
     method: Method,
+    window_batch: int = 1,
+    crop_batch: int = 64,
     canvas: Canvas | None = None,
     watch: Stopwatch | None = None,
-    most_bytes: int | None = None,
+    max_bytes: int | None = None,
     wanted: Wanted | None = None,
 ) -> Prediction:
     """Outline every cell of an image.
@@ -152,11 +167,13 @@ def predict(
         detector: as ``detect`` wants it.
         segmenter: as ``segment`` wants it.
         method: every number on the way.
+        window_batch: windows that go through the detector together.
+        crop_batch: crops that go through the segmenter together.
         canvas: (H, W) uint32 zeros, in which the label image is made; by default in memory.
         watch: takes the time of each stage; rescaling, and reading where it is done in parts,
             belong to the stage that asks. "look" has the detection where the image was tried as a
             whole.
-        most_bytes: memory for the detector's boxes; None for no limit.
+        max_bytes: memory for the detector's boxes; None for no limit.
         wanted: how the image is shown, where that is not to be chosen.
 
     Raises:
@@ -174,9 +191,9 @@ def predict(
             logger.warning("nothing stands out of the noise: no cell is looked for")
             found = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
         elif found is None:
-            found = detect(normal, detector, method, most_bytes, look.magnification)
+            found = detect(normal, detector, method, max_bytes, look.magnification, window_batch)
     with watch("segment"):
-        labels = outline(normal, found[0], segmenter, method, canvas)
+        labels = outline(normal, found[0], segmenter, method, crop_batch, canvas)
     return Prediction(labels, choice)
 
 
@@ -185,6 +202,7 @@ def outline(
     boxes_xyxy: NDArray[np.float32],
     segmenter: Run,
     method: Method,
+    batch: int = 64,
     canvas: Canvas | None = None,
 ) -> Labels:
     """From boxes to the label image.
@@ -194,13 +212,14 @@ def outline(
         boxes_xyxy: (N, 4) float32, pixels of the image, best first.
         segmenter: as ``segment`` wants it.
         method: every number on the way.
+        batch: crops that go through the segmenter together.
         canvas: as in ``predict``.
     """
     shape = (image.shape[0], image.shape[1])
     canvas = np.zeros(shape, np.uint32) if canvas is None else canvas
     boxes = round_boxes(boxes_xyxy, shape, method.crop_margin)
-    areas, masks = draw(image, boxes, segmenter, method, canvas)
-    return Labels(canvas, relabel(areas, masks, method.least_area, method.least_visible))
+    areas, masks = draw(image, boxes, segmenter, method, batch, canvas)
+    return Labels(canvas, relabel(areas, masks, method.min_area, method.min_visible))
 
 
 def draw(
@@ -208,6 +227,7 @@ def draw(
     boxes: NDArray[np.int64],
     segmenter: Run,
     method: Method,
+    batch: int,
     canvas: Canvas,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Segment each box once and paste its mask, block by block.
@@ -223,7 +243,7 @@ def draw(
     areas, whole = np.zeros((2, len(boxes) + 1), np.int64)
     masks: dict[int, NDArray[Any]] = {}
     for visit in visits(boxes, canvas.shape, _BLOCK):
-        new = segment(image, boxes[visit.new], segmenter, method)
+        new = segment(image, boxes[visit.new], segmenter, method, batch)
         for box, mask in zip(visit.new.tolist(), new, strict=True):
             masks[box] = mask
             whole[box + 1] = np.count_nonzero(mask)

@@ -8,8 +8,8 @@ are joined. No detector is exact, so two windows' views of a cell may differ by 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.nms import intersection, nms, paired_iou
-from app.settings import Method
+from .nms import intersection, nms, paired_iou
+from .settings import Method
 
 # Parts of one cell, seen by two windows, agree in what both windows see by more than this IoU.
 _SAME_CELL_IOU = 0.5

@@ -1,6 +1,5 @@
 """Boxes to masks: each cell is cut from the full image, segmented alone, and sized back."""
 
-import logging
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -8,11 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.pixels import Pixels
-from app.session import Run
-from app.settings import Method
-
-logger = logging.getLogger(__name__)
+from .files.arrays import Pixels
+from .session import Run, run_batches
+from .settings import Method
 
 
 def round_boxes(
@@ -53,7 +50,7 @@ def crop(image: NDArray[np.uint8], box: NDArray[np.int64], size: int) -> NDArray
 
 
 def segment(
-    image: Pixels, boxes: NDArray[np.int64], run: Run, method: Method
+    image: Pixels, boxes: NDArray[np.int64], run: Run, method: Method, batch: int
 ) -> Iterator[NDArray[np.bool_]]:
     """The mask of each box's cell, in order.
 
@@ -62,7 +59,8 @@ def segment(
         boxes: (N, 4) whole pixels, as ``round_boxes`` gives them; near to each other where the
             image is read in parts, since the part that holds them all is read.
         run: the segmenter: (B, S, S, 3) uint8 to probabilities (B, S, S) float32 in [0, 1].
-        method: crop size, batch and threshold.
+        method: crop size and threshold.
+        batch: crops that go through the segmenter together, B at most.
 
     Yields:
         (y1 - y0, x1 - x0) bool, for one box.
@@ -76,20 +74,12 @@ def segment(
     x1, y1 = boxes[:, 2:].max(0)
     region = image[y0:y1, x0:x1]
     boxes = boxes - np.array([x0, y0, x0, y0])
-    size, start = method.crop_batch, 0
-    while start < len(boxes):
-        batch = boxes[start : start + size]
-        try:
-            (probabilities,) = run(np.stack([crop(region, box, method.crop_size) for box in batch]))
-        except MemoryError:
-            if size == 1:
-                raise
-            size //= 2
-            logger.warning("out of memory; going on with %d crops at once", size)
-            continue
-        for (x0, y0, x1, y1), probability in zip(batch, probabilities, strict=True):
-            yield uncrop(probability, (y1 - y0, x1 - x0)) > method.mask_threshold
-        start += size
+
+    def load(box: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return crop(region, box, method.crop_size)
+
+    for (left, top, right, bottom), (probability,) in run_batches(run, list(boxes), load, batch):
+        yield uncrop(probability, (bottom - top, right - left)) > method.mask_threshold
 
 
 def uncrop(probability: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:

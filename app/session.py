@@ -1,25 +1,30 @@
 """ONNX Runtime sessions: on which device they really run, and with how many threads."""
 
 import ctypes
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate, compress
+from operator import and_
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from app.machine import has_vnni
-from app.settings import Machine
+from .processor import Processor, has_vnni
+
+logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
+Item = TypeVar("Item")
 # A graph as a function: one array in, its outputs out.
 Run = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
-_PROVIDERS: dict[Machine, str] = {"cuda": _CUDA, "vnni": _CPU, "cpu": _CPU}
+_PROVIDERS: dict[Processor, str] = {"cuda": _CUDA, "vnni": _CPU, "cpu": _CPU}
 # Images differ in size, and the default would time all algorithms again for each new one; nor may
 # the memory pool double itself whenever it grows.
 _CUDA_OPTIONS = {
@@ -34,13 +39,13 @@ class DeviceError(RuntimeError):
     """The device that was asked for can't be used."""
 
 
-def candidates(device: Device) -> list[Machine]:
+def candidates(device: Device) -> list[Processor]:
     """What may run the graphs, best first.
 
     Args:
         device: ``auto`` takes CUDA where it works and the CPU elsewhere.
     """
-    cpu: Machine = "vnni" if has_vnni() else "cpu"
+    cpu: Processor = "vnni" if has_vnni() else "cpu"
     if device == "cpu":
         return [cpu]
     if device == "cuda":
@@ -49,13 +54,13 @@ def candidates(device: Device) -> list[Machine]:
 
 
 def open_session(
-    graph: Path, machine: Machine, threads: int, gpu_memory: int
+    graph: Path, processor: Processor, threads: int, gpu_memory: int
 ) -> onnxruntime.InferenceSession:
     """Load a graph.
 
     Args:
         graph: an ONNX file.
-        machine: what runs it.
+        processor: what runs it.
         threads: of the CPU, for one operator.
         gpu_memory: bytes of a GPU that this graph may take.
 
@@ -74,11 +79,11 @@ def open_session(
     on_cuda = {**_CUDA_OPTIONS, "gpu_mem_limit": str(gpu_memory)}
     wanted: list[str | tuple[str, dict[str, str]]] = [
         (p, on_cuda) if p == _CUDA else p
-        for p in dict.fromkeys((_PROVIDERS[machine], _CPU))
+        for p in dict.fromkeys((_PROVIDERS[processor], _CPU))
         if p in there
     ]
     session = onnxruntime.InferenceSession(graph, options, providers=wanted)
-    if provider(session) != _PROVIDERS[machine]:
+    if provider(session) != _PROVIDERS[processor]:
         raise DeviceError(
             "--device cuda: ONNX Runtime could not start CUDA and would run on the CPU; check "
             "the driver (nvidia-smi), 'docker run --gpus all' and the CUDA libraries, or use "
@@ -100,10 +105,10 @@ def runner(session: onnxruntime.InferenceSession) -> Run:
     be called by several threads at once.
     """
     name = session.get_inputs()[0].name
-    options = onnxruntime.RunOptions()
     threads = ThreadPoolExecutor()  # as many as calls at once; mostly that is one
 
     def run(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        options = onnxruntime.RunOptions()  # of this call alone: once ended, they stay so
         try:
             outputs: list[Any] = threads.submit(session.run, None, {name: batch}, options).result()
         except KeyboardInterrupt:
@@ -117,6 +122,40 @@ def runner(session: onnxruntime.InferenceSession) -> Run:
         return outputs
 
     return run
+
+
+def run_batches(
+    run: Run, items: Sequence[Item], load: Callable[[Item], NDArray[np.uint8]], size: int
+) -> Iterator[tuple[Item, tuple[NDArray[np.float32], ...]]]:
+    """Run a graph on many inputs, several at once, fewer where memory is short.
+
+    Args:
+        run: the graph.
+        items: what stands for each input.
+        load: makes the input of one; only those of one shape go together.
+        size: inputs that go together, at most.
+
+    Yields:
+        Each item and the outputs for it, in order.
+
+    Raises:
+        MemoryError: not even one input fits.
+    """
+    start = 0
+    while start < len(items):
+        batch = [load(item) for item in items[start : start + size]]
+        alike = [one.shape == batch[0].shape for one in batch]
+        together = list(compress(batch, accumulate(alike, and_)))
+        try:
+            outputs = run(np.stack(together))
+        except MemoryError:
+            if size == 1:
+                raise
+            size = max(1, size // 2)
+            logger.warning("out of memory; going on with batches of %d", size)
+            continue
+        yield from zip(items[start:], zip(*outputs, strict=True), strict=False)
+        start += len(together)
 
 
 def _has_driver() -> bool:

@@ -1,14 +1,13 @@
 """Where the detector's windows lie, and the way from an image to a window and back."""
 
 import math
-from collections.abc import Iterator
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.pixels import Pixels
-from app.settings import Method
+from .files.arrays import Pixels
+from .settings import Method
 
 
 def scale_factor(shape: tuple[int, ...], method: Method) -> float:
@@ -20,7 +19,7 @@ def scale_factor(shape: tuple[int, ...], method: Method) -> float:
     Returns:
         At least 1; just 1 for an image that fills a window.
     """
-    return max(1.0, min(method.window / max(shape[:2]), method.most_magnification))
+    return max(1.0, min(method.window / max(shape[:2]), method.max_magnification))
 
 
 def window_starts(length: int, window: int, stride: int, granularity: int) -> list[int]:
@@ -56,18 +55,6 @@ def windows(shape: tuple[int, int], method: Method) -> NDArray[np.int64]:
 
     rows, columns = along(shape[0]), along(shape[1])
     return np.array([(x0, y0, x1, y1) for y0, y1 in rows for x0, x1 in columns], np.int64)
-
-
-def blocks(shape: tuple[int, ...], size: int) -> Iterator[tuple[int, int, int, int]]:
-    """The blocks y0, x0, y1, x1 that an image is cut into, row by row.
-
-    Args:
-        shape: (H, W) of the image.
-        size: side of a block in pixels; the last of a row or column is smaller.
-    """
-    for y in range(0, shape[0], size):
-        for x in range(0, shape[1], size):
-            yield y, x, min(y + size, shape[0]), min(x + size, shape[1])
 
 
 def magnify(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.detect import detect
-from app.levels import CELL, Survey
-from app.look import (
+from .detect import detect
+from .files.arrays import Pixels
+from .levels import CELL, Survey
+from .look import (
     Look,
     Wanted,
     is_bright,
@@ -18,10 +19,9 @@ from app.look import (
     other_magnifications,
     usual_look,
 )
-from app.normalise import Normalised
-from app.pixels import Pixels
-from app.session import Run
-from app.settings import Method
+from .normalise import Normalised
+from .session import Run
+from .settings import Method
 
 Boxes = tuple[NDArray[np.float32], NDArray[np.float32]]
 Region = tuple[int, int, int, int]  # y0, x0, y1, x1, pixels of the image

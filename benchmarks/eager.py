@@ -28,20 +28,20 @@ from numpy.typing import NDArray
 from torch import nn
 from torchvision.ops import nms
 
-from app.machine import available_threads
+from app.files.open import find_images, read_image
 from app.normalise import normalise
 from app.predict import Predictor, predict
-from app.read import find_images, read_image
+from app.processor import available_threads
 from app.segment import round_boxes
-from app.settings import Method
+from app.settings import Method, load_settings
 from app.tile import windows
 from benchmarks.memory import DENSE, ROOT, make_image
 from benchmarks.training_step import SHIPPED
 from training.config import load_config
-from training.detector import Detector
 from training.export import ExportedDetector, ExportedSegmenter
-from training.segmenter import Segmenter
-from training.start import load_graph
+from training.initial_weights import load_graph
+from training.models.detector import Detector
+from training.models.segmenter import Segmenter
 
 _BATCH = 96  # crops
 _RUNS = 3  # of an image up to a megapixel
@@ -56,13 +56,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(available_threads())
     ours = Predictor(options.weights, "cpu", available_threads())
-    method = replace(ours.settings, look_pixels=0)
+    method = replace(ours.method, look_pixels=0)
+    settings = load_settings(options.weights)
     stages = load_config(SHIPPED).stages
     detector = ExportedDetector(Detector(stages["third"].size))
     segmenter = ExportedSegmenter(Segmenter(stages["segmenter"].size), method.crop_size)
     some = torch.rand((1, 3, 2 * method.crop_size, 2 * method.crop_size)) * 255
-    load_graph(detector.detector, options.weights / method.detector["cpu"].file, some)
-    load_graph(segmenter.segmenter, options.weights / method.segmenter["cpu"].file, some)
+    load_graph(detector.detector, options.weights / settings.detector["cpu"].file, some)
+    load_graph(segmenter.segmenter, options.weights / settings.segmenter["cpu"].file, some)
     print("| image | megapixels | instances | eager, s | ours, s | ratio |\n" + "| --- " * 6 + "|")
     with tempfile.TemporaryDirectory() as name:
         images = find_images(ROOT / "samples" / "images")

@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from app.machine import available_threads
-from app.read import find_images
+from app.files.open import find_images
+from app.processor import available_threads
 from benchmarks.memory import ROOT
 
 

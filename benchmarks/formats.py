@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.hostile_images import hostile
-from tests.image_kinds import kinds
+from tests.app.hostile_images import hostile
+from tests.app.image_kinds import kinds
 
 ROOT = Path(__file__).parent.parent
 TOY = ROOT / "tests" / "toy_weights"

@@ -14,8 +14,8 @@ from statistics import fmean
 
 from tqdm import tqdm
 
-from app.machine import available_threads, has_vnni
 from app.predict import Predictor
+from app.processor import available_threads, has_vnni
 from app.settings import load_settings
 from benchmarks.look import STAGES, Result, line, outline, seconds
 from training.data import read_split
@@ -41,7 +41,7 @@ def main() -> None:
     print(line(titles) + "\n" + line(["---"] * len(titles)))
     for what, predictor in (("floats", floats), ("integers", integers)):
         results = [
-            outline(options.data, row, predictor, predictor.settings)
+            outline(options.data, row, predictor, predictor.method)
             for row in tqdm(rows, desc=what, leave=False)
         ]
         print(line([what, *f1_by_modality(results, modalities), *seconds(results)]), flush=True)

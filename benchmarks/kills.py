@@ -29,14 +29,14 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from app.__main__ import WEIGHTS
-from app.journal import JOURNAL_FILE, RUN_FILE, STARTED, read_records
-from app.read import find_images
+from app.files.open import find_images
+from app.running.journal import JOURNAL_FILE, RUN_FILE, STARTED, read_records
+from app.settings import WEIGHTS
 
 ROOT = Path(__file__).parent.parent
 COPIES = 2
 REACH = 3  # images after start-up within which the kills fall
-MOST_REMOVED = 3  # label files
+MAX_REMOVED = 3  # label files
 
 
 def main() -> int:
@@ -142,7 +142,7 @@ def broken_labels(folder: Path, whole: Path) -> set[str]:
 def remove_some(folder: Path, rng: np.random.Generator) -> None:
     """Take none or some label files away."""
     labels = sorted(folder.glob("*_label.tiff"))
-    for index in rng.choice(len(labels), rng.integers(MOST_REMOVED + 1), replace=False):
+    for index in rng.choice(len(labels), rng.integers(MAX_REMOVED + 1), replace=False):
         labels[index].unlink()
 
 

@@ -22,10 +22,10 @@ from statistics import fmean
 import numpy as np
 from tqdm import tqdm
 
+from app.files.open import read_image
 from app.look import Look
-from app.machine import available_threads
 from app.predict import Predictor, predict
-from app.read import read_image
+from app.processor import available_threads
 from app.settings import Method
 from app.stopwatch import Stopwatch
 from benchmarks import noise
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
         noise.report(options.data)
         return
     predictor = Predictor(options.weights, "auto", available_threads())
-    chosen = predictor.settings
+    chosen = predictor.method
     methods = {"usual": dataclasses.replace(chosen, look_pixels=0), "look": chosen}
     results: Results = {way: [] for way in WAYS}
     for row in tqdm(read_split(options.data, *SPLITS), unit="image", disable=None):

@@ -31,11 +31,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from app.journal import RUN_FILE, Record
+from app.files.arrays import blocks
+from app.files.atomic import atomic_write
+from app.files.open import read_image
 from app.normalise import normalise
-from app.read import read_image
-from app.tile import blocks
-from app.whole import written_whole
+from app.running.journal import RUN_FILE, Record
 
 ROOT = Path(__file__).parent.parent
 SIZES = {88: (8415, 10496)}  # others are square
@@ -87,7 +87,7 @@ def make_image(path: Path, shape: tuple[int, int], name: str, scale: float) -> N
     if scale != 1:
         small = cv2.resize(sample, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         sample = np.asarray(small, np.uint8)
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         tifffile.imwrite(
             part,
             repeat(sample, (height, width)),

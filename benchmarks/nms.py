@@ -23,12 +23,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.__main__ import WEIGHTS
+from app.files.labels import open_canvas
 from app.nms import nms
-from app.paste import open_canvas, relabel
+from app.paste import relabel
 from app.predict import draw
 from app.segment import round_boxes
-from app.settings import Method, load_settings
+from app.settings import WEIGHTS, Method, load_settings
 
 SPACING = 30  # pixels from cell to cell
 SMALLEST, LARGEST = 14, 34  # pixels along a side of a cell
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    method = load_settings(WEIGHTS)
+    method = load_settings(WEIGHTS).method
     print("| boxes | nms, s | growth | cells left | paste, s | growth | megapixels |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     each: list[tuple[float, float]] = []  # seconds a box
@@ -99,8 +99,8 @@ def time_paste(count: int, runs: int, method: Method) -> tuple[float, float]:
             tempfile.TemporaryDirectory() as folder,
             open_canvas(shape, Path(folder) / "canvas") as canvas,
         ):
-            areas, masks = draw(image, boxes, fill, method, canvas)
-            numbers = relabel(areas, masks, method.least_area, method.least_visible)
+            areas, masks = draw(image, boxes, fill, method, 64, canvas)
+            numbers = relabel(areas, masks, method.min_area, method.min_visible)
         assert areas[0] and numbers.max() > 0.9 * count
 
     return median_seconds(work, runs), math.prod(shape) / 1e6

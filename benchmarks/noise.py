@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from app.files.open import read_image
 from app.levels import survey
-from app.read import read_image
 
 SIDES = (256, 384, 512, 1024)  # pixels
 DRAWS = 10  # of each kind and size

@@ -28,8 +28,8 @@ import numpy as np
 import tifffile
 from scipy.optimize import nnls
 
-from app.read import find_images
-from app.write import output_path
+from app.files.labels import output_path
+from app.files.open import find_images
 from benchmarks.memory import DENSE, ROOT, SIZES, SPARSE, make_image
 
 PAPER = {"a megapixel": 2.48, "an instance": 0.0037, "a start": 6.97}  # seconds, RTX 3060

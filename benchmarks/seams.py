@@ -33,14 +33,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from app import predict
-from app.__main__ import WEIGHTS
 from app.detect import detect
-from app.machine import available_threads
+from app.files.open import read_image
 from app.normalise import normalise
 from app.paste import relabel
 from app.predict import Predictor
-from app.read import read_image
-from app.settings import Method
+from app.processor import available_threads
+from app.settings import WEIGHTS, Method
 from app.tile import magnify, scale_factor, windows
 from training.data import read_split
 from training.evaluate import Score, score_image
@@ -49,7 +48,7 @@ SHAPE = (2600, 3000)
 SMALL = (768, 512)  # window and stride
 PIECE = (240, 640)  # sides of the montages' pieces, pixels
 KINDS = ("Fluo", "BF", "mixed", "DIC", "PC", "mixed")
-LEAST_RUN = 4  # pixels of a straight side
+MIN_RUN = 4  # pixels of a straight side
 NEAR = 1  # pixels from a side to the line that it lies on
 ASIDE = (-61, -29, 29, 61)  # pixels by which control lines are moved
 MOVED = 8  # pixels; no multiple of the detector's granularity
@@ -65,10 +64,10 @@ def main() -> None:
     options = parser.parse_args()
     logging.getLogger("app").setLevel(logging.ERROR)
     predictor = Predictor(WEIGHTS, "auto", available_threads())
-    shipped = predictor.settings
+    shipped = predictor.method
     sizes = {f"{w}/{s}": (w, s) for w, s in ((shipped.window, shipped.stride), SMALL)}
     ways: dict[str, Method] = {
-        name: dataclasses.replace(shipped, window=w, stride=s, most_magnification=1.0)
+        name: dataclasses.replace(shipped, window=w, stride=s, max_magnification=1.0)
         for name, (w, s) in {"whole": (2 * max(SHAPE), max(SHAPE)), **sizes}.items()
     }
     tiled = list(sizes)
@@ -123,7 +122,7 @@ def make_montage(
         top += height
     # Of some cells the cut leaves a few pixels, which prediction would drop.
     areas = np.bincount(label.ravel())
-    return image, relabel(areas, areas, method.least_area, 0.0)[label].astype(np.uint32)
+    return image, relabel(areas, areas, method.min_area, 0.0)[label].astype(np.uint32)
 
 
 def read_enlarged(
@@ -181,7 +180,7 @@ def is_straight(side: NDArray[np.bool_]) -> bool:
     """Whether one run of the outermost row or column is long enough."""
     steps = np.flatnonzero(np.diff(np.concatenate(([False], side, [False]))))
     run = int((steps[1::2] - steps[::2]).max())
-    return run >= LEAST_RUN and run > len(side) / 2
+    return run >= MIN_RUN and run > len(side) / 2
 
 
 def score_row(name: str, scores: dict[str, Score], tiled: list[str]) -> str:

@@ -17,7 +17,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from app.read import find_images
+from app.files.open import find_images
 from benchmarks.memory import DENSE, ROOT, STAGES, make_image
 
 _RUNS = 3

@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from app.read import read_image
+from app.files.open import read_image
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "samples" / "images" / "dsb2018-ac8169a0debe.png"
@@ -27,8 +27,9 @@ SAMPLE = ROOT / "samples" / "images" / "dsb2018-ac8169a0debe.png"
 CHILD = """
 import json, sys, time
 started, source, target = float(sys.argv[1]), sys.argv[2], sys.argv[3]
-from app import batch, predict
-from app.__main__ import parse
+from app import predict
+from app.running import run as runs
+from app.running.options import parse
 marks = {}
 def timed(session):
     run = make(session)
@@ -37,7 +38,7 @@ def timed(session):
         return run(batch)
     return first
 make, predict.runner = predict.runner, timed
-status = batch.run(parse([source, target]))
+status = runs.run(parse([source, target]))
 print(json.dumps(marks))
 sys.exit(status)
 """

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from training.config import load_config
-from training.detector import Detector
 from training.losses import detection_loss
+from training.models.detector import Detector
 from training.tasks import DetectorTask
 from training.train import Trainer, keep_freed_memory, make_task
 

@@ -23,19 +23,20 @@ import torch
 from tqdm import tqdm
 
 from app.detect import detect
-from app.machine import available_threads
+from app.files.arrays import Pixels
+from app.files.atomic import atomic_write
+from app.files.labels import Labels, output_path, write_label
+from app.files.open import open_image
 from app.normalise import Normalised, percentile_limits
-from app.paste import Labels
-from app.pixels import Pixels
 from app.predict import Predictor, outline
-from app.read import open_image
-from app.whole import written_whole
-from app.write import output_path, write_label
-from training import baseline, pseudo_label, train
+from app.processor import available_threads
+from training import train
 from training.config import Config, SegmenterConfig, StageConfig, System, load_config
 from training.data import read_split
 from training.evaluate import score_folder, select_images
 from training.export import export_runs, load_model
+from training.models import baseline
+from training.prepare import pseudo_label
 from training.views import detect_views
 
 LABELLED, UNLABELLED = Path("Train_Labeled"), Path("Train_Unlabeled")
@@ -76,7 +77,7 @@ class Study:
         for stage in stages:
             self.train(stage)
         seconds = self.predict(system, folder)
-        with written_whole(folder / "result.json") as part:
+        with atomic_write(folder / "result.json") as part:
             part.write_text(
                 json.dumps(
                     {
@@ -127,9 +128,7 @@ class Study:
 
     def export(self, system: System, weights: Path) -> None:
         """Write a system's graphs and settings."""
-        export_runs(
-            self.run / system.detector, self.run / system.segmenter, self.config.method, weights
-        )
+        export_runs(self.run / system.detector, self.run / system.segmenter, self.config, weights)
 
     def predict(self, system: System, folder: Path) -> float:
         """Write the label images of split ``val``; returns the seconds that took."""

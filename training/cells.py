@@ -11,12 +11,12 @@ from app.detect import detect
 from app.segment import crop, resize, round_boxes
 from app.session import Run
 from app.settings import Method
-from training.augmentation import jitter_box
+from training.augment.geometry import jitter_box
+from training.augment.photometry import photometric
 from training.config import SegmenterConfig
 from training.data import Labelled
 from training.epochs import count_steps
 from training.losses import paired_iou
-from training.photometry import photometric
 from training.samples import Samples
 
 

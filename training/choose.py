@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from app.detect import detect
-from app.machine import available_threads
+from app.files.atomic import atomic_write
+from app.files.open import read_image
 from app.nms import nms
 from app.paste import paste, relabel
 from app.predict import Predictor
-from app.read import read_image
+from app.processor import available_threads
 from app.segment import crop, round_boxes, uncrop
 from app.settings import FILE_NAME, Method
-from app.whole import written_whole
 from training.data import read_split
 from training.evaluate import SUFFIX, read_labels, score_image
 from training.judge import SPLITS, Scored, judge
@@ -43,14 +43,14 @@ VALUES: dict[str, tuple[float, ...]] = {
     "score_threshold": (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65),
     "nms_iou": (0.3, 0.4, 0.5, 0.6, 0.7),
     "mask_threshold": (0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
-    "least_area": (1, 4, 8, 16, 32),
-    "least_visible": (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+    "min_area": (1, 4, 8, 16, 32),
+    "min_visible": (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
 }
 ROUNDS = 2
 BINS = 10  # of the calibration
-_LEAST_SCORE, _MOST_IOU = 0.2, 0.8  # below and above all that is tried
+_MIN_SCORE, _MAX_IOU = 0.2, 0.8  # below and above all that is tried
 # A new value must gain more than this, so that what is in the settings isn't left for noise.
-_LEAST_GAIN = 0.0005
+_MIN_GAIN = 0.0005
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="change the settings")
     options = parser.parse_args(arguments)
     predictor = Predictor(options.weights, "auto", available_threads())
-    method = predictor.settings
+    method = predictor.method
     images = [
         candidates(options.data, row, predictor)
         for row in tqdm(read_split(options.data, *SPLITS), unit="image")
@@ -100,17 +100,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"F1, {what}: {f1:.4f} -> {after[what]:.4f}")
     if options.write:
         settings = json.loads((options.weights / FILE_NAME).read_text())
-        settings |= {name: getattr(chosen, name) for name in VALUES}
-        with written_whole(options.weights / FILE_NAME) as part:
+        settings["method"] |= {name: getattr(chosen, name) for name in VALUES}
+        with atomic_write(options.weights / FILE_NAME) as part:
             part.write_text(json.dumps(settings, indent=2) + "\n")
     return 0
 
 
 def candidates(data: Path, row: dict[str, str], predictor: Predictor) -> Candidates:
     """Detect and segment in one image all that any of the values could want."""
-    method = dataclasses.replace(
-        predictor.settings, score_threshold=_LEAST_SCORE, nms_iou=_MOST_IOU
-    )
+    method = dataclasses.replace(predictor.method, score_threshold=_MIN_SCORE, nms_iou=_MAX_IOU)
     raw = np.atleast_3d(read_image(data / "Train_Labeled" / "images" / row["image"]))
     shown, look = show(raw, predictor)
     image = np.zeros(shown.shape, np.uint8)
@@ -120,8 +118,9 @@ def candidates(data: Path, row: dict[str, str], predictor: Predictor) -> Candida
         exact, scores = detect(image, predictor.detector, method, None, look.magnification)
     boxes = round_boxes(exact, (raw.shape[0], raw.shape[1]), method.crop_margin)
     size, parts = method.crop_size, [np.zeros((0, method.crop_size, method.crop_size), np.uint8)]
-    for start in range(0, len(boxes), method.crop_batch):
-        batch = [crop(image, box, size) for box in boxes[start : start + method.crop_batch]]
+    together = predictor.resources.crop_batch
+    for start in range(0, len(boxes), together):
+        batch = [crop(image, box, size) for box in boxes[start : start + together]]
         (found,) = predictor.segmenter(np.stack(batch))
         parts.append(np.rint(255 * found).astype(np.uint8))
     truth = read_labels(data / "Train_Labeled" / "labels" / f"{row['name']}{SUFFIX}")
@@ -149,7 +148,7 @@ def choose(images: list[Candidates], method: Method) -> tuple[Method, list[dict[
                     {"round": number, "setting": name, "value": value, **mean_f1(images, other)}
                 )
             top = max(tried[-len(values) :], key=lambda row: row["judged"])
-            if top["judged"] > best + _LEAST_GAIN:
+            if top["judged"] > best + _MIN_GAIN:
                 best = top["judged"]
                 method = dataclasses.replace(method, **{name: top["value"]})
     return method, tried
@@ -168,7 +167,7 @@ def outline(image: Candidates, method: Method) -> tuple[NDArray[np.uint32], NDAr
     label = paste(masks, boxes, np.arange(1, len(good) + 1), (0, 0, *image.truth.shape))
     areas = np.bincount(label.ravel(), minlength=len(good) + 1)
     whole = np.array([0, *(np.count_nonzero(mask) for mask in masks)])
-    numbers = relabel(areas, whole, method.least_area, method.least_visible)
+    numbers = relabel(areas, whole, method.min_area, method.min_visible)
     return numbers[label].astype(np.uint32), good[np.flatnonzero(numbers[1:])]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from app.settings import Method, SettingsError, build
+from app.settings import Method, Resources, SettingsError, build, check_method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class DetectorConfig(CropConfig):
     """Probability of a sample without a cell."""
     ignored: str
     """File in the folder of the run with boxes in which something may or may not be a cell
-    (training/unlabelled_cells.py); "" for none."""
+    (training/prepare/unlabelled_cells.py); "" for none."""
     last_share: float
     """Share of the steps, at the end, without mosaic and mixup and with the L1 term."""
 
@@ -130,7 +130,7 @@ class SegmenterConfig(StageConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineConfig(CropConfig):
-    """The end-to-end U-Net of three classes (training/baseline.py)."""
+    """The end-to-end U-Net of three classes (training/models/baseline.py)."""
 
 
 Stage = DetectorConfig | SegmenterConfig | BaselineConfig
@@ -157,6 +157,7 @@ class Config:
     """A whole configuration file."""
 
     method: Method
+    resources: Resources
     stages: dict[str, Stage]
     """By name, in the order of the file."""
     systems: dict[str, System]
@@ -172,9 +173,13 @@ def load_config(path: Path) -> Config:
         SettingsError: a key is unknown, missing or of the wrong type; file and key are named.
     """
     tables = _read(path)
-    if unknown := sorted(tables.keys() - {"method", "stage", "system", "teacher", *KINDS}):
+    if unknown := sorted(
+        tables.keys() - {"method", "resources", "stage", "system", "teacher", *KINDS}
+    ):
         raise SettingsError(f"{path}: unknown key {unknown[0]!r}; remove it")
     method = build(Method, tables.get("method", {}), path, "method.")
+    check_method(method, path)
+    resources = build(Resources, tables.get("resources", {}), path, "resources.")
     stages: dict[str, Stage] = {}
     for name, table in tables.get("stage", {}).items():
         within = f"stage.{name}."
@@ -207,7 +212,9 @@ def load_config(path: Path) -> Config:
     teacher = tables.get("teacher", "")
     if teacher and teacher not in systems:
         raise SettingsError(f"{path}: teacher is {teacher!r}; one of the systems was wanted")
-    return Config(method=method, stages=stages, systems=systems, teacher=teacher)
+    return Config(
+        method=method, resources=resources, stages=stages, systems=systems, teacher=teacher
+    )
 
 
 def model_of(stage: Stage) -> str:
@@ -239,7 +246,9 @@ def _read(path: Path) -> dict[str, Any]:
     base = tables.pop("extends", None)
     if base is None:
         return tables
-    common = {k: v for k, v in _read(path.parent / base).items() if k in ("method", *KINDS)}
+    common = {
+        k: v for k, v in _read(path.parent / base).items() if k in ("method", "resources", *KINDS)
+    }
     return _merge(common, tables)
 
 

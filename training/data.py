@@ -19,12 +19,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from app.files.open import read_image
 from app.normalise import Normalised, percentile_limits
-from app.read import read_image
 from app.settings import Method
-from training.augmentation import label_boxes
+from training.augment.geometry import label_boxes
+from training.augment.limits import Recording, record
 from training.config import StageConfig
-from training.limits import Recording, record
 
 
 @dataclass(frozen=True)

@@ -23,21 +23,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
+from app.processor import Processor
 from app.session import Run
 from app.settings import (
     FILE_NAME,
     Graph,
-    Machine,
     Method,
+    Resources,
     Settings,
     SettingsError,
     load_settings,
     sha256,
 )
-from training.baseline import Baseline
-from training.config import load_config
-from training.detector import GRANULARITY, Detector
-from training.segmenter import Segmenter
+from training.config import Config, load_config
+from training.models.baseline import Baseline
+from training.models.detector import GRANULARITY, Detector
+from training.models.segmenter import Segmenter
 
 # Largest difference between torch and ONNX Runtime; boxes in pixels, the rest as shares of 1.
 TOLERANCE = {"boxes": 0.02, "scores": 1e-4, "masks": 1e-4}
@@ -104,20 +105,19 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(name, type=Path)
     options = parser.parse_args(arguments)
     try:
-        export_runs(
-            options.detector, options.segmenter, load_config(options.config).method, options.weights
-        )
+        config = load_config(options.config)
+        export_runs(options.detector, options.segmenter, config, options.weights)
     except (TypeError, SettingsError) as error:
         parser.error(str(error))
     return 0
 
 
-def export_runs(detector: Path, segmenter: Path, method: Method, weights: Path) -> None:
+def export_runs(detector: Path, segmenter: Path, config: Config, weights: Path) -> None:
     """Write the weights of a trained detector and segmenter.
 
     Args:
         detector: folder of its stage, or KEPT; ``segmenter`` likewise.
-        method: the numbers that go into the settings.
+        config: has the numbers that go into the settings.
         weights: as ``write_weights`` wants it.
 
     Raises:
@@ -134,8 +134,8 @@ def export_runs(detector: Path, segmenter: Path, method: Method, weights: Path) 
         masks, note = load_model(segmenter / "best.pt")
         if type(masks) is not Segmenter:
             raise TypeError(wanted)
-        models["segmenter"] = ExportedSegmenter(masks, method.crop_size), note
-    write_weights(models, method, weights)
+        models["segmenter"] = ExportedSegmenter(masks, config.method.crop_size), note
+    write_weights(models, config.method, config.resources, weights)
 
 
 def load_model(checkpoint: Path) -> tuple[Detector | Segmenter, str]:
@@ -163,7 +163,7 @@ def runner(model: Exported) -> Run:
 
 
 def write_weights(
-    models: dict[str, tuple[Exported, str]], method: Method, folder: Path
+    models: dict[str, tuple[Exported, str]], method: Method, resources: Resources, folder: Path
 ) -> Settings:
     """Export both graphs, compare them with torch, and write the settings that name them.
 
@@ -171,6 +171,7 @@ def write_weights(
         models: ``detector`` and ``segmenter``, each with a note on its training; where one is left
             out, its graph for any machine stays.
         method: the numbers that go into the settings.
+        resources: the same.
         folder: receives both graphs and settings.json, unless anything fails.
 
     Raises:
@@ -178,7 +179,7 @@ def write_weights(
         SettingsError: a graph was to stay, but there are no weights that could be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    graphs: dict[str, dict[Machine, Graph]] = {}
+    graphs: dict[str, dict[Processor, Graph]] = {}
     if len(models) < len(ROLES):
         old = load_settings(folder)
         graphs = {role: {"cpu": getattr(old, role)["cpu"]} for role in ROLES}
@@ -190,7 +191,8 @@ def write_weights(
             check_parity(model, path)
             graphs[role] = {"cpu": Graph(file=path.name, sha256=sha256(path), trained=note)}
         settings = Settings(
-            **dataclasses.asdict(method),
+            method=method,
+            resources=resources,
             detector=graphs["detector"],
             segmenter=graphs["segmenter"],
         )

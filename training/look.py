@@ -1,9 +1,9 @@
 """Images as prediction shows them to the networks."""
 
+from app.files.arrays import Pixels
 from app.levels import survey
 from app.look import Look
 from app.normalise import Normalised
-from app.pixels import Pixels
 from app.predict import Predictor
 from app.trial import choose_look
 
@@ -19,6 +19,6 @@ def show(image: Pixels, predictor: Predictor) -> tuple[Normalised, Look]:
         channels, that is where nothing stands out of the noise.
     """
     look = choose_look(
-        image, survey(image), predictor.detector, predictor.settings, predictor.wanted
+        image, survey(image), predictor.detector, predictor.method, predictor.wanted
     ).look
     return Normalised(image, look.limits, look.channels), look

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss
 
 from training import processes
-from training.detector import STRIDES, Predictions, anchor_points
+from training.models.detector import STRIDES, Predictions, anchor_points
 
 _TOP_K = 10  # most anchor points that SimOTA gives a box, as in YOLOX
 _IOU_COST = 3.0

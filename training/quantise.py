@@ -34,7 +34,8 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from app.settings import Graph, Machine, Method, Settings, load_settings, sha256
+from app.processor import Processor
+from app.settings import Graph, Method, Settings, load_settings, sha256
 from app.tile import magnify, pad, scale_factor
 from training.cells import cell_crop
 from training.data import Labelled, load_image, read_split
@@ -93,12 +94,13 @@ def quantise_weights(folder: Path, data: Path) -> Settings:
         The new settings.
     """
     settings = load_settings(folder)
-    images = some_images(data, settings)
-    detector = Batches(ExportedDetector.input, (middle(image, settings) for image in images))
-    segmenter = Batches(ExportedSegmenter.input, (cells(image, settings) for image in images))
+    method = settings.method
+    images = some_images(data, method)
+    detector = Batches(ExportedDetector.input, (middle(image, method) for image in images))
+    segmenter = Batches(ExportedSegmenter.input, (cells(image, method) for image in images))
     note = f"8-bit integers, by {len(images)} images of split train; "
 
-    def add(graphs: Mapping[Machine, Graph], batches: Batches) -> dict[Machine, Graph]:
+    def add(graphs: Mapping[Processor, Graph], batches: Batches) -> dict[Processor, Graph]:
         floats = graphs["cpu"]
         source, trained = folder / floats.file, floats.trained.removeprefix(_HALVED)
         plain = source.with_stem(source.stem.removesuffix(_HALVES))

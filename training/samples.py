@@ -11,24 +11,22 @@ from torch.utils.data import Dataset
 
 from app.settings import Method
 from app.tile import scale_factor
-from training.augmentation import Size, label_boxes, random_affine, warp
+from training.augment.empty import UNLABELLED_CELLS, find_field, noise_field, real_field
+from training.augment.framing import crop_centre, draw_cell_scale, draw_scale
+from training.augment.geometry import Size, label_boxes, random_affine, warp
+from training.augment.limits import draw_limits, show
+from training.augment.photometry import photometric
+from training.augment.scene import finish, render
 from training.config import CropConfig, DetectorConfig, StageConfig
 from training.data import Labelled, Pool
-from training.empty import UNLABELLED_CELLS, find_field, noise_field, real_field
 from training.epochs import count_steps, epoch_order, window_centres
-from training.framing import crop_centre, draw_cell_scale, draw_scale
-from training.limits import draw_limits, show
-from training.photometry import photometric
-from training.scene import finish, render
 
 # A window: its image and its middle xy in pixels of the image.
 Window = tuple[Labelled, tuple[float, float]]
 # A crop (H, W, 3) uint8, the boxes (N, 4) of its cells, and (M, 4) of what may be cells.
 Crop = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 
-_LEAST_SIDE = (
-    4.0  # pixels, the root of a box's area: smaller cells are neither asked for nor denied
-)
+_MIN_SIDE = 4.0  # pixels, the root of a box's area: smaller cells are neither asked for nor denied
 
 
 class Samples(Dataset[tuple[torch.Tensor, ...]]):
@@ -205,7 +203,7 @@ class DetectorSamples(CropSamples):
         affine = self.frame(rng, sample, scale, size, window)
         scene = render(rng, sample, affine, size, config, self.method.pad_value)
         boxes, _ = label_boxes(scene.label, scene.areas)
-        tiny = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)) < _LEAST_SIDE
+        tiny = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)) < _MIN_SIDE
         return scene.image, boxes[~tiny], np.concatenate((scene.ignored, boxes[tiny]))
 
     def _empty(self, rng: np.random.Generator, size: Size) -> NDArray[np.uint8]:

@@ -15,20 +15,20 @@ from torchmetrics.detection import MeanAveragePrecision
 from app.nms import nms
 from app.settings import Method
 from app.tile import pad, scale_factor
-from training.augmentation import jitter_box, label_boxes, warp
+from training.augment.geometry import jitter_box, label_boxes, warp
 from training.cells import SegmenterSamples, cell_crop
 from training.config import DetectorConfig, SegmenterConfig
 from training.data import Labelled
-from training.detector import GRANULARITY, Detector
 from training.losses import detection_loss, paired_iou, segmentation_loss
+from training.models.detector import GRANULARITY, Detector
+from training.models.segmenter import Segmenter
 from training.samples import DetectorSamples, collate_boxes
-from training.segmenter import Segmenter
 
 Scalars = dict[str, Tensor]
 _VALIDATION_SIDE = 1024  # the middle of a larger image is enough to watch a training run
 _VALIDATION_CELLS = 40  # of an image
-_LEAST_SCORE = 0.01  # of a box that counts for mAP
-_MOST_BOXES = 1000  # of an image, for mAP; COCO's own 100 are too few for cells
+_MIN_SCORE = 0.01  # of a box that counts for mAP
+_MAX_BOXES = 1000  # of an image, for mAP; COCO's own 100 are too few for cells
 _AUXILIARY_WEIGHT = 0.4  # mmsegmentation's
 
 
@@ -96,14 +96,14 @@ class DetectorTask:
         scores: dict[str, list[float]] = defaultdict(list)
         # One process has all images and must not wait for the others'.
         precision = MeanAveragePrecision(
-            max_detection_thresholds=[1, 100, _MOST_BOXES], sync_on_compute=False
+            max_detection_thresholds=[1, 100, _MAX_BOXES], sync_on_compute=False
         )
         precision.warn_on_many_detections = False
         for modality, image, truth in self.val:
             batch = torch.from_numpy(image).permute(2, 0, 1)[None]
             predicted = model(floats(batch, model))
             score = (predicted.objectness.sigmoid() * predicted.classes[..., 0].sigmoid())[0].cpu()
-            found = score > _LEAST_SCORE
+            found = score > _MIN_SCORE
             boxes, score = predicted.boxes[0].cpu()[found].numpy(), score[found].numpy()
             best = nms(boxes, score, self.method.nms_iou)
             boxes, score = boxes[best], score[best]

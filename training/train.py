@@ -8,8 +8,8 @@ RUN/STAGE receives checkpoint.pt (the state to go on from), best.pt (the average
 scored best on split ``val``), log.csv and curve.png. A sample depends on the seed and its number
 alone, so a resumed run goes on with just what an unbroken one would have seen. A stage that starts
 from another one, or cuts its crops by another one's ``boxes``, takes RUN/OTHER/best.pt; one with
-``unlabelled`` samples takes the pseudo-labels in RUN/pseudo (training/pseudo_label.py). With
-``--start FILE`` another best.pt, or the graph of shipped weights, is started from.
+``unlabelled`` samples takes the pseudo-labels in RUN/pseudo (training/prepare/pseudo_label.py).
+With ``--start FILE`` another best.pt, or the graph of shipped weights, is started from.
 """
 
 import argparse
@@ -31,10 +31,9 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from app.files.atomic import atomic_write
 from app.settings import Method, SettingsError
-from app.whole import written_whole
 from training import processes
-from training.baseline import BaselineTask
 from training.cells import with_predicted_boxes
 from training.config import (
     BaselineConfig,
@@ -45,12 +44,13 @@ from training.config import (
     model_of,
 )
 from training.data import load_labelled
-from training.detector import Detector
 from training.epochs import Batches
 from training.export import ExportedDetector, load_model, runner
-from training.start import load_start
+from training.initial_weights import load_start
+from training.models.baseline import BaselineTask
+from training.models.detector import Detector
+from training.prepare.unlabelled_cells import with_ignored
 from training.tasks import DetectorTask, SegmenterTask, Task, floats
-from training.unlabelled_cells import with_ignored
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # from glibc's <malloc.h>
 PSEUDO = "pseudo"  # folder of the pseudo-labels in that of a run
@@ -237,7 +237,7 @@ class Trainer:
             "method": dataclasses.asdict(self.method),
             "commit": _commit(),
         }
-        with written_whole(self.folder / name) as part:
+        with atomic_write(self.folder / name) as part:
             torch.save({**state, **about}, part)
 
     def _resume(self) -> None:

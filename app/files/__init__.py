@@ -1,0 +1,1 @@
+"""Images and label images as files."""

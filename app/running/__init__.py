@@ -1,0 +1,1 @@
+"""Many images: what to do, doing it, and telling what became of each."""

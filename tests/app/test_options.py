@@ -1,0 +1,79 @@
+"""Wrong usage of the command line: refused in a line, with status 2, before anything is written."""
+
+import os
+
+import pytest
+
+from app import __main__ as command
+from tests.app.test_cli import folder, run, write
+
+assert folder  # a fixture
+
+
+def test_wrong_usage_writes_nothing(folder, capsys):
+    write(folder / "in" / "same.png")
+    write(folder / "in" / "same.more.tif")
+    (folder / "empty").mkdir()
+    (folder / "a_file").write_text("")
+    cases = {
+        (folder / "gone", folder / "out"): "gone: no such file or folder",
+        (folder / "empty", folder / "out"): "empty: no image in this folder",
+        (folder / "in", folder / "out"): "same.more.tif and same.png would both be written",
+        (
+            folder / "in" / "same.png",
+            folder / "a_file",
+        ): f"a_file: can't be made by user {os.getuid()}",
+        (folder / "in" / "same.png", folder / "out", "--weights", folder): "settings.json",
+    }
+    for arguments, message in cases.items():
+        assert run(*arguments) == 2
+        captured = capsys.readouterr().err
+        assert message in captured and captured.startswith("error: ")
+        assert not (folder / "out").exists() or not any((folder / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ([], "required: input, output"),
+        (["in"], "required: output"),
+        (["in", "out", "--threads", "0"], "a whole number from 1 on was wanted"),
+        (["in", "out", "--stack", "-1"], "the number of a plane was wanted"),
+        (["in", "out", "--max-memory", "0"], "a number above 0 was wanted"),
+        (["in", "out", "--max-memory", "much"], "a number above 0 was wanted"),
+        (["in", "out", "--time-budget", "organisers"], "unrecognized arguments"),
+        (["in", "out", "--channels", "-1"], "numbers from 0 or names were wanted"),
+        (["in", "out", "--channels", "0,,1"], "numbers from 0 or names were wanted"),
+        (["in", "out", "--channels", ""], "numbers from 0 or names were wanted"),
+        (["in", "out", "--channels", "2,0,2"], "each channel was wanted once"),
+        (["in", "out", "--channels", "DAPI, dapi"], "each channel was wanted once"),
+        (["in", "out", "--limits", "1"], "expected 2 arguments"),
+        (["in", "out", "--limits", "1", "100.1"], "two percentiles from 0 to 100"),
+        (["in", "out", "--limits", "-1", "99"], "two percentiles from 0 to 100"),
+        (["in", "out", "--limits", "50", "50"], "the lower one first"),
+        (["in", "out", "--limits", "nan", "50"], "two percentiles from 0 to 100"),
+        (["in", "out", "--limits", "4000g", "200g"], "the lower one first"),
+        (["in", "out", "--limits", "-5g", "-9g"], "--limits: -5g -9g: two percentiles"),
+        (["in", "out", "--limits", "1", "200g"], "or two grey levels (200g 4000g)"),
+        (["in", "out", "--limits", "0g", "infg"], "or two grey levels (200g 4000g)"),
+        (["in", "out", "--limits", "lowg", "highg"], "or two grey levels (200g 4000g)"),
+        (["in", "out", "--diameter", "1.9"], "pixels from 2 to 100000 were wanted"),
+        (["in", "out", "--diameter", "inf"], "pixels from 2 to 100000 were wanted"),
+        (["in", "out", "--diameter", "large"], "pixels from 2 to 100000 were wanted"),
+        (["in", "out", "--magnification", "17"], "a factor from 0.0625 to 16 was wanted"),
+        (["in", "out", "--magnification", "0"], "a factor from 0.0625 to 16 was wanted"),
+        (["in", "out", "--magnification", "nan"], "a factor from 0.0625 to 16 was wanted"),
+        (["in", "out", "--magnification", "2", "--diameter", "9"], "not allowed with"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2_and_a_line(arguments, wanted, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.parse(arguments)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and wanted in error
+
+
+def test_the_last_limits_count():
+    options = command.parse(["in", "out", "--limits", "1", "99", "--limits", "-.5g", "-1e-3g"])
+    assert (options.percentiles, options.levels) == (None, (-0.5, -0.001))

@@ -1,0 +1,79 @@
+"""Weights of an exported graph, back in a model that can be trained."""
+
+import pytest
+import torch
+from torch import nn
+
+from training.export import ExportedDetector, ExportedSegmenter, export
+from training.initial_weights import load_start
+from training.models.detector import Detector
+from training.models.segmenter import Segmenter
+from training.quantise import halve
+
+
+def trained(model: nn.Module) -> nn.Module:
+    """A model whose biases and batch norms are like nothing that a new one has."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            module.running_mean = torch.randn(module.num_features)
+            module.running_var = 0.5 + torch.rand(module.num_features)
+        if isinstance(module, nn.BatchNorm2d | nn.Conv2d) and module.bias is not None:
+            nn.init.normal_(module.bias)
+    return model.eval()
+
+
+@pytest.fixture(scope="module", params=["detector", "segmenter"])
+def models(request, tmp_path_factory):
+    """A model, its graph, and a new one of the same kind with the side of an image for it."""
+    torch.manual_seed(5)
+    path = tmp_path_factory.mktemp("graphs") / "graph.onnx"
+    if request.param == "detector":
+        model = trained(Detector("nano"))
+        export(ExportedDetector(model), path)
+        return model, path, Detector("nano"), 96
+    model = trained(Segmenter("slimmer"))
+    export(ExportedSegmenter(model, 64), path)
+    return model, path, Segmenter("slimmer"), 64
+
+
+def outputs(model, images):
+    with torch.inference_mode():
+        return [part.double() for part in model.eval()(images)]
+
+
+def test_a_graph_gives_its_model_back(models):
+    model, path, new, side = models
+    load_start(new, path, lambda: 255 * torch.rand(2, 3, side, side))
+    others = 255 * torch.rand(3, 3, side, side)  # not those that the batch norms were set by
+    for found, wanted in zip(outputs(new, others), outputs(model, others), strict=True):
+        assert wanted.std() > 0
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3 * float(wanted.std()))
+
+
+def test_a_graph_of_16_bits_does_as_well(models, tmp_path):
+    model, path, new, side = models
+    halve(path, tmp_path / "halves.onnx")
+    load_start(new, tmp_path / "halves.onnx", lambda: 255 * torch.rand(2, 3, side, side))
+    assert all(weight.dtype == torch.float32 for weight in new.parameters())
+    images = 255 * torch.rand(3, 3, side, side)
+    for found, wanted in zip(outputs(new, images), outputs(model, images), strict=True):
+        assert (found - wanted).abs().mean() < 0.02 * wanted.std()
+
+
+def test_its_batch_norms_know_what_they_see(models):
+    """In training mode, with the images' own statistics, nothing changes either."""
+    _, path, new, side = models
+    images = 255 * torch.rand(4, 3, side, side)
+    load_start(new, path, lambda: images)
+    wanted = outputs(new, images)
+    with torch.inference_mode():
+        found = [part.double() for part in new.train()(images)]
+    for one, other in zip(found, wanted, strict=True):
+        assert (one - other).abs().mean() < 0.02 * other.std()
+
+
+def test_a_graph_of_another_size(tmp_path):
+    export(ExportedSegmenter(Segmenter("slimmer").eval(), 64), tmp_path / "graph.onnx")
+    with pytest.raises(ValueError, match=r"graph.onnx: encoder.0.0.0.weight: \(16, 3, 3, 3\) was"):
+        load_start(Segmenter("slim"), tmp_path / "graph.onnx", lambda: torch.rand(1, 3, 64, 64))

@@ -1,0 +1,1 @@
+"""Random changes of training samples, each a function of its own seed."""

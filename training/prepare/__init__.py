@@ -1,0 +1,1 @@
+"""Data sets: their publishers' formats, and labels that are missing."""

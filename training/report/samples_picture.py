@@ -1,0 +1,87 @@
+"""Draw the detector's samples with their boxes, to see what it is trained on.
+
+    python -m training.report.samples_picture CONFIG STAGE DATA OUT.jpg --sources dsb2018 --count 24
+
+Cells are framed in green; what may be a cell, and is neither asked for nor denied, in orange.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.config import DetectorConfig, load_config
+from training.data import load_image, read_split
+from training.samples import DetectorSamples
+
+_CELL, _IGNORED = (0, 230, 0), (255, 140, 0)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", type=Path)
+    parser.add_argument("stage")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("output", type=Path, help="a .jpg or .png")
+    parser.add_argument("--sources", nargs="+", help="of metadata.csv (default: all)")
+    parser.add_argument("--images", type=int, help="as many at most of a source")
+    parser.add_argument("--first", type=int, default=0, help="number of the first sample")
+    parser.add_argument("--count", type=int, default=24, help="samples (default: %(default)s)")
+    parser.add_argument("--columns", type=int, default=6, help="(default: %(default)s)")
+    parser.add_argument("--side", type=int, default=320, help="pixels of a sample's picture")
+    parser.add_argument("--quality", type=int, default=85, help="of a JPEG, 1 to 100")
+    options = parser.parse_args(arguments)
+    config = load_config(options.config)
+    stage = config.stages.get(options.stage)
+    if not isinstance(stage, DetectorConfig):
+        parser.error(f"{options.stage} is no detector stage of {options.config}")
+    taken: dict[str, int] = {}
+    images = []
+    for row in read_split(options.data, "train"):
+        source = row["source"]
+        if options.sources and source not in options.sources:
+            continue
+        taken[source] = taken.get(source, 0) + 1
+        if not options.images or taken[source] <= options.images:
+            images.append(load_image(options.data, row, config.method))
+    samples = DetectorSamples(images, [], stage, config.method)
+    numbers = range(options.first, options.first + options.count)
+    pictures = [draw(samples, number, options.side) for number in numbers]
+    grid = tile(pictures, options.columns)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, options.quality]
+    if not cv2.imwrite(str(options.output), grid[:, :, ::-1], quality):
+        parser.error(f"{options.output}: can't be written; give a .jpg in a folder that exists")
+    return 0
+
+
+def draw(samples: DetectorSamples, number: int, side: int) -> NDArray[np.uint8]:
+    """Sample ``number`` with its boxes, (side, side, 3) uint8."""
+    pixels, boxes, ignored = samples[number]
+    image = pixels.permute(1, 2, 0).numpy()
+    factor = side / image.shape[0]
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    picture = np.ascontiguousarray(cv2.resize(image, (side, side), interpolation=way))
+    for colour, framed in ((_IGNORED, ignored), (_CELL, boxes)):
+        for x0, y0, x1, y1 in np.rint(framed.numpy() * factor).astype(int).tolist():
+            cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), colour, 1)
+    return np.asarray(picture, np.uint8)
+
+
+def tile(pictures: list[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
+    """Pictures of one size in rows of ``columns``, a white line apart."""
+    framed = [
+        cv2.copyMakeBorder(p, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(255,) * 3) for p in pictures
+    ]
+    framed += [np.full_like(framed[0], 255)] * (-len(framed) % columns)
+    rows = [np.concatenate(framed[n : n + columns], 1) for n in range(0, len(framed), columns)]
+    return np.asarray(np.concatenate(rows), np.uint8)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
