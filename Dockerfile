@@ -1,9 +1,11 @@
 # With CUDA:         docker build -t vsm .
-# For the CPU only:  docker build -t vsm --build-arg BASE_IMAGE=debian:12-slim .
-# Behind a proxy, both optional:  --secret id=pipconf,src=pip.conf --secret id=ca,src=ca.pem
-# For callers who neither pass --user nor open their output folder to it:  --build-arg RUN_AS=0:0
-# The choice of CUDA version is explained in requirements.in.
-ARG BASE_IMAGE=nvidia/cuda:13.0.3-cudnn-runtime-ubuntu24.04@sha256:14f6d08d1cd4a96effbfe3101d0b56326f552c199d05e4979ee0bd616df5811b
+# For the CPU only:  docker build -t vsm --build-arg BASE_IMAGE=cpu .
+# docs/container.md has the rest. The choice of CUDA version is explained in requirements.in.
+# BASE_IMAGE may also name another image of Debian or Ubuntu with Python 3.11 or newer.
+ARG BASE_IMAGE=cuda
+
+FROM nvidia/cuda:13.0.3-cudnn-runtime-ubuntu24.04@sha256:14f6d08d1cd4a96effbfe3101d0b56326f552c199d05e4979ee0bd616df5811b AS cuda
+FROM debian:12-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171 AS cpu
 
 FROM ${BASE_IMAGE} AS base
 # The distribution keeps one version of python3 only, so a pinned one would soon be gone.
@@ -32,28 +34,33 @@ WORKDIR /workspace
 COPY predict.sh ./
 COPY app/ app/
 COPY weights/ weights/
-RUN python3 -m compileall -q app && chmod -R a+rX .
+# The commit, which --version and run.json tell, is optional.
+ARG REVISION=
+RUN if [ -n "${REVISION}" ]; then echo "${REVISION}" > app/commit.txt; fi \
+    && python3 -m compileall -q app && chmod -R a+rX .
 
 FROM base
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="vsm" \
-      org.opencontainers.image.description="Cell instance segmentation for microscopy images" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="Apache-2.0"
+# An older driver than CUDA wants is no reason not to start: the CPU does the work, and it is said.
 ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     ORT_DISABLE_TELEMETRY=1 \
-    CUDA_MODULE_LOADING=LAZY
+    CUDA_MODULE_LOADING=LAZY \
+    NVIDIA_DISABLE_REQUIRE=1
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /workspace /workspace
-# Mount points that any user may write to, for volumes that take over their mode.
-RUN mkdir -m 1777 /outputs /workspace/outputs
+# Mount points that any user may write to, for volumes that take over their mode. And a group that
+# Docker gives to root unless the caller has chosen a user and a group: by that the predictor knows
+# that it is to become the owner of the output folder (app/running/owner.py). So there is no USER.
+RUN mkdir -m 1777 /outputs /workspace/outputs && groupadd --system --users root output-owner
 WORKDIR /workspace
-ARG RUN_AS=1000:1000
-USER ${RUN_AS}
+ARG VERSION=
+ARG REVISION=
+LABEL org.opencontainers.image.title="vsm" \
+      org.opencontainers.image.description="Cell instance segmentation for microscopy images" \
+      org.opencontainers.image.version="${VERSION:-unknown}" \
+      org.opencontainers.image.revision="${REVISION:-unknown}" \
+      org.opencontainers.image.licenses="Apache-2.0"
 # Python turns SIGINT into KeyboardInterrupt, but as process 1 would ignore docker stop's SIGTERM.
 STOPSIGNAL SIGINT
-CMD ["sh", "predict.sh"]
+CMD ["sh", "/workspace/predict.sh"]

@@ -1,10 +1,12 @@
-# make run        segment samples/images into outputs; for your own: make run IN=folder OUT=folder
-# make test       formatting, lint, types and tests
-# make container  build the image for the CPU, run it in every way, save it in runs/container
-# make lock       re-make the lock files from the .in files; a pin that still fits is kept: delete a lock to move them all
-# make clean      remove the environment and the caches
+# make run            segment samples/images into outputs; for your own: make run IN=folder OUT=folder
+# make test           formatting, lint, types of the predictor and its tests, without PyTorch
+# make test-training  types of all else, and the tests of training, which need PyTorch
+# make test-system    what takes size, kills or time; make smoke: two minutes of it
+# make container      build the image for the CPU, run it in every way, save it in runs/container
+# make lock           re-make the lock files from the .in files; a pin that still fits is kept: delete a lock to move them all
+# make clean          remove the environment and the caches
 #
-# `run` and `test` set up .venv by themselves, once, and again whenever a lock file changes.
+# All set up .venv by themselves, once, and again whenever a lock file changes.
 
 PYTHON ?= python3
 IN ?= samples/images
@@ -15,7 +17,7 @@ PIP := $(VENV_PYTHON) -m pip --disable-pip-version-check
 COMPILE := $(VENV_PYTHON) -m uv pip compile --quiet --generate-hashes \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28
 
-.PHONY: run test container lock clean
+.PHONY: run test test-training test-system smoke container lock clean
 
 run: .venv/runtime.stamp
 	$(VENV_PYTHON) -m app '$(IN)' '$(OUT)'
@@ -24,8 +26,18 @@ test: .venv/test.stamp
 	$(VENV_PYTHON) -m ruff format --check
 	$(VENV_PYTHON) -m ruff check
 	.venv/bin/hadolint Dockerfile
+	$(VENV_PYTHON) -m mypy app tests/app tests/system
+	$(VENV_PYTHON) -m pytest tests/app
+
+test-training: .venv/training.stamp
 	$(VENV_PYTHON) -m mypy
-	$(VENV_PYTHON) -m pytest
+	$(VENV_PYTHON) -m pytest tests/training
+
+test-system: .venv/test.stamp
+	$(VENV_PYTHON) -m pytest tests/system
+
+smoke: .venv/test.stamp
+	$(VENV_PYTHON) -m pytest tests/system -m smoke
 
 container: .venv/test.stamp
 	$(VENV_PYTHON) -m container.prove
@@ -33,12 +45,14 @@ container: .venv/test.stamp
 lock: .venv/pyvenv.cfg
 	$(PIP) install --quiet uv==0.13.9
 	$(COMPILE) requirements.in -o requirements.txt
-	$(COMPILE) training/requirements.in -c requirements.txt -o training/requirements.txt
-	$(COMPILE) tests/requirements.in -c requirements.txt -c training/requirements.txt -o tests/requirements.txt
+	$(COMPILE) tests/requirements.in -c requirements.txt -o tests/requirements.txt
+	$(COMPILE) training/requirements.in -c requirements.txt -c tests/requirements.txt -o training/requirements.txt
+	$(COMPILE) tests/training/requirements.in -c requirements.txt -c tests/requirements.txt \
+		-c training/requirements.txt -o tests/training/requirements.txt
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find app training tests -name __pycache__ -prune -exec rm -rf {} +
+	find app training tests benchmarks container -name __pycache__ -prune -exec rm -rf {} +
 
 .DELETE_ON_ERROR:
 
@@ -52,7 +66,11 @@ clean:
 	$(PIP) install -r requirements.txt
 	@touch $@
 
-.venv/test.stamp: .venv/runtime.stamp training/requirements.txt tests/requirements.txt
-	@echo 'Installing PyTorch and the test tools: about 3 GB to fetch, 7 GB on disk, once.'
-	$(PIP) install -r training/requirements.txt -r tests/requirements.txt
+.venv/test.stamp: .venv/runtime.stamp tests/requirements.txt
+	$(PIP) install -r tests/requirements.txt
+	@touch $@
+
+.venv/training.stamp: .venv/test.stamp training/requirements.txt tests/training/requirements.txt
+	@echo 'Installing PyTorch and what training needs: about 3 GB to fetch, 7 GB on disk, once.'
+	$(PIP) install -r training/requirements.txt -r tests/training/requirements.txt
 	@touch $@

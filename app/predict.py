@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -74,6 +73,7 @@ class Predictor:
         settings = load_settings(weights)
         self.method, self.resources = settings.method, settings.resources
         models = settings.detector, settings.segmenter
+        self.without_cuda: str | None = None  # why not, where it was tried
         *others, last = candidates(device)
         for processor in (*others, last):
             paths = [graph_path(weights, model, processor) for model in models]
@@ -83,14 +83,14 @@ class Predictor:
                     for path in paths
                 )
                 break
-            except DeviceError:
+            except DeviceError as error:
                 if processor == last:
-                    raise
+                    raise DeviceError(f"--device cuda: {error}, or use --device cpu") from error
+                self.without_cuda = str(error)
         self.on_cpu = processor != "cuda"
         self.wanted, self.channels = wanted or Wanted(), channels
         self.provider = provider(detector)
         self.graphs = [model.get(processor, model["cpu"]) for model in models]
-        cv2.setNumThreads(threads)
         self.detector, self.segmenter = runner(detector), runner(segmenter)
 
     def predict_file(
@@ -145,6 +145,10 @@ class Prediction:
 
     labels: Labels
     """0 is background, 1 to N are the cells, the most certain first."""
+    boxes: NDArray[np.float32]
+    """(N, 4) xyxy of each cell, pixels of the image, as the detector has found it."""
+    scores: NDArray[np.float32]
+    """(N,) how sure it is of each, 0-1."""
     choice: Choice
 
 
@@ -194,7 +198,8 @@ def predict(
             found = detect(normal, detector, method, max_bytes, look.magnification, window_batch)
     with watch("segment"):
         labels = outline(normal, found[0], segmenter, method, crop_batch, canvas)
-    return Prediction(labels, choice)
+    boxes, scores = (each[labels.numbers[1:] > 0] for each in found)
+    return Prediction(labels, boxes, scores, choice)
 
 
 def outline(

@@ -2,8 +2,10 @@
 
 import ctypes
 import logging
+import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import accumulate, compress
 from operator import and_
 from pathlib import Path
@@ -31,7 +33,11 @@ _CUDA_OPTIONS = {
     "cudnn_conv_algo_search": "HEURISTIC",
     "arena_extend_strategy": "kSameAsRequested",
 }
+# Seconds from one look for a signal to the next: on Windows none ends a wait, and elsewhere one
+# that comes just before the wait doesn't.
+_PATIENCE = 0.2
 # How the runtime and CUDA word it.
+_CUDA_FAILURE = re.compile(r"CUDA failure \d+: [^;]*[^; ]")
 _OUT_OF_MEMORY = ("failed to allocate memory", "bad_alloc", "bad allocation", "out of memory")
 
 
@@ -50,7 +56,8 @@ def candidates(device: Device) -> list[Processor]:
         return [cpu]
     if device == "cuda":
         return ["cuda"]
-    return ["cuda", cpu] if _has_driver() else [cpu]
+    has_cuda = _CUDA in onnxruntime.get_available_providers() and _has_driver()
+    return ["cuda", cpu] if has_cuda else [cpu]
 
 
 def open_session(
@@ -75,21 +82,35 @@ def open_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Warnings about the graph are of no use to who runs it; errors are raised.
     options.log_severity_level = 3
-    there = onnxruntime.get_available_providers()
+    if _PROVIDERS[processor] not in onnxruntime.get_available_providers():
+        raise DeviceError(
+            "the installed onnxruntime can't use CUDA; install onnxruntime-gpu over it "
+            "(docs/python.md)"
+        )
     on_cuda = {**_CUDA_OPTIONS, "gpu_mem_limit": str(gpu_memory)}
     wanted: list[str | tuple[str, dict[str, str]]] = [
-        (p, on_cuda) if p == _CUDA else p
-        for p in dict.fromkeys((_PROVIDERS[processor], _CPU))
-        if p in there
+        (p, on_cuda) if p == _CUDA else p for p in dict.fromkeys((_PROVIDERS[processor], _CPU))
     ]
-    session = onnxruntime.InferenceSession(graph, options, providers=wanted)
-    if provider(session) != _PROVIDERS[processor]:
-        raise DeviceError(
-            "--device cuda: ONNX Runtime could not start CUDA and would run on the CPU; check "
-            "the driver (nvidia-smi), 'docker run --gpus all' and the CUDA libraries, or use "
-            "--device cpu"
+    try:
+        # The runtime's own way of going on without CUDA prints to standard output.
+        session = onnxruntime.InferenceSession(
+            graph, options, providers=wanted, enable_fallback=False
         )
+    except RuntimeError as error:
+        if processor != "cuda":
+            raise
+        failure = _CUDA_FAILURE.search(str(error))
+        raise _no_cuda(failure[0] if failure else str(error)) from error
+    if provider(session) != _PROVIDERS[processor]:
+        raise _no_cuda("its libraries, or the driver's, can't be loaded")
     return session
+
+
+def _no_cuda(cause: str) -> DeviceError:
+    return DeviceError(
+        f"ONNX Runtime could not start CUDA ({cause}); check the driver (nvidia-smi: 580 or newer "
+        "for CUDA 13), 'docker run --gpus all' and the CUDA libraries"
+    )
 
 
 def provider(session: onnxruntime.InferenceSession) -> str:
@@ -109,8 +130,12 @@ def runner(session: onnxruntime.InferenceSession) -> Run:
 
     def run(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         options = onnxruntime.RunOptions()  # of this call alone: once ended, they stay so
+        options.log_severity_level = 4  # errors are raised, and need not be printed as well
         try:
-            outputs: list[Any] = threads.submit(session.run, None, {name: batch}, options).result()
+            call = threads.submit(session.run, None, {name: batch}, options)
+            while not wait([call], _PATIENCE).done:
+                pass
+            outputs: list[Any] = call.result()
         except KeyboardInterrupt:
             options.terminate = True
             raise
@@ -161,7 +186,7 @@ def run_batches(
 def _has_driver() -> bool:
     """Whether NVIDIA's driver is here; without one ONNX Runtime only tries, fails and complains."""
     try:
-        ctypes.CDLL("libcuda.so.1")
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
         return False
     return True

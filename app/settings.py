@@ -11,7 +11,9 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, ge
 from .processor import Processor
 
 FILE_NAME = "settings.json"
-WEIGHTS = Path(__file__).parent.parent / "weights"
+_HERE = Path(__file__).parent
+# Installed they lie inside the package; in a checkout and in the image, beside it.
+WEIGHTS = (_HERE if (_HERE / "weights").is_dir() else _HERE.parent) / "weights"
 
 
 class SettingsError(ValueError):

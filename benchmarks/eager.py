@@ -1,14 +1,14 @@
-"""Our predictor against the same networks in plain PyTorch, run as the published code runs them.
+"""How much faster the predictor is than the same networks in plain PyTorch.
 
     python -m benchmarks.eager [--weights weights] [--megapixels 2 9]
 
-The networks are given back by the graphs of floats. The eager pipeline: every window is a square
-of 1536 pixels, to which small images are enlarged and padded; crops go through the segmenter 96 at
-a time; each mask is sized to a whole window before it is written there. It skips what the published
-code does beyond that (merging windows, reading the image again). Both show an image in the usual
-way, since it is the networks that are compared. Both start with a decoded image and loaded models,
-on all cores; images are the samples, and one repeated up to each size. Prints seconds and their
-ratio for each.
+The networks in PyTorch take their weights from the graphs of floats, and run as the published code
+runs them: every window is a square of 1536 pixels, to which small images are enlarged and padded;
+crops go through the segmenter 96 at a time; each mask is resized to a whole window before it is
+written there. What the published code does beyond that (merging windows, reading the image again)
+is left out. Both show an image in the usual look, since it is the networks that are compared. Both
+start with a decoded image and loaded models, on all cores. The images are the samples, and for each
+size a sample repeated up to it. Prints the seconds of both for each image, and their ratio.
 """
 
 import argparse
@@ -36,13 +36,13 @@ from app.segment import round_boxes
 from app.settings import Method, load_settings
 from app.tile import windows
 from benchmarks.memory import DENSE, ROOT, make_image
-from benchmarks.training_step import SHIPPED
 from training.config import load_config
 from training.export import ExportedDetector, ExportedSegmenter
 from training.initial_weights import load_graph
 from training.models.detector import Detector
 from training.models.segmenter import Segmenter
 
+_CONFIG = ROOT / "training" / "configs" / "shipped.toml"
 _BATCH = 96  # crops
 _RUNS = 3  # of an image up to a megapixel
 
@@ -58,7 +58,7 @@ def main() -> None:
     ours = Predictor(options.weights, "cpu", available_threads())
     method = replace(ours.method, look_pixels=0)
     settings = load_settings(options.weights)
-    stages = load_config(SHIPPED).stages
+    stages = load_config(_CONFIG).stages
     detector = ExportedDetector(Detector(stages["third"].size))
     segmenter = ExportedSegmenter(Segmenter(stages["segmenter"].size), method.crop_size)
     some = torch.rand((1, 3, 2 * method.crop_size, 2 * method.crop_size)) * 255

@@ -1,11 +1,11 @@
-"""A folder of small images in one process: images a second, and how busy the cores are.
+"""How fast a folder of small images is done: images a second, and how busy the cores are.
 
     python -m benchmarks.folder [--images 500] [--shares 1 2]
 
-The samples, repeated. With --shares N the folder is also done by N processes, each with its share
-of the images and of the threads, which tells what doing several images at once would gain. Busy is
-the CPU time of the processes over that of all cores; it counts a thread that waits for another one
-by spinning, as ONNX Runtime's do for a moment.
+The images are the samples, repeated. --shares gives the numbers of processes to compare; each
+process gets its share of the images and of the threads. "Busy" is the CPU time of the processes as
+a share of that of all cores. It includes the time for which a thread of ONNX Runtime waits in a
+loop for another one.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def make_folders(root: Path, images: int, shares: int) -> list[Path]:
         folder.mkdir()
     for number in range(images):
         sample = samples[number % len(samples)]
-        # Each share gets of every sample as many.
+        # Each share gets the same number of every sample.
         share = number // len(samples) % shares
         (folders[share] / f"{number}{sample.suffix}").symlink_to(sample)
     return folders

@@ -1,9 +1,10 @@
-"""Graphs of 8-bit integers against those of floats: F1 and seconds on ``val``.
+"""What graphs of 8-bit integers lose and gain against those of floats: F1 and seconds on ``val``.
 
     python -m benchmarks.integers DATA [--weights weights]
 
 Needs weights with graphs for ``vnni`` (training/quantise.py), and a CPU with these instructions.
-Seconds are of all images, read already; compare them within one run only.
+Seconds are the sum over all images, without reading them. They depend on the machine and on what
+else it does, so compare them within one run only.
 """
 
 import argparse
@@ -18,8 +19,8 @@ from app.predict import Predictor
 from app.processor import available_threads, has_vnni
 from app.settings import load_settings
 from benchmarks.look import STAGES, Result, line, outline, seconds
-from training.data import read_split
 from training.export import write_settings
+from training.layout import read_split
 
 
 def main() -> None:

@@ -1,19 +1,25 @@
-"""Whether a run survives being killed: it is, again and again, and must end as if it never was.
+"""Whether a run survives being killed: it must end as if nothing had happened.
 
     python -m benchmarks.kills [--kills 20] [--seed 0] [--weights weights]
 
-The samples, twice over, are segmented once undisturbed. Then again into another folder, where the
-whole process group is sent SIGKILL at random moments: from the start of the process to three
-images after the first. Each time the run goes on with --resume. When it ends before it is killed,
-none to three label files are removed and it starts over, until all kills are used; the last run
-is left alone.
+The samples, twice over, are segmented once without a disturbance. Then they are segmented again
+into another folder, and the whole process group gets SIGKILL at a random moment, between the start
+of the process and the third image or so. Each time the run is continued with --resume. If it ends
+before it is killed, up to three label files are removed and it is started again, until all kills
+are used. The last run is left alone.
 
-"Restarts" are the kills and the runs that ended before theirs.
-"In an image" are the kills after which the journal has an image that was begun and not ended.
-"Broken" are label files that could not be read, or were not those of the undisturbed run, just
-after a kill: a reader may look at any time. "Leftovers" are files in the folder at the end that
-the undisturbed run does not leave. All is well with every file equal, none broken, no leftovers,
-and every run that was not killed ending with status 0: then the exit status is 0, else 1.
+Columns of the table:
+
+- kills: how often the run was killed;
+- in an image: kills at which an image had been begun and not ended;
+- restarts: kills, and runs that ended before they were killed;
+- equal files: label files that are in the end those of the undisturbed run;
+- broken: label files that could not be read just after a kill, or differed from those of the
+  undisturbed run: somebody may open them at any time;
+- leftovers: files in the folder in the end that the undisturbed run does not leave.
+
+The exit status is 0 if every file is equal, none was broken, nothing is left over and every run
+that was not killed ended with status 0; else it is 1.
 """
 
 import argparse
@@ -30,7 +36,8 @@ import numpy as np
 import tifffile
 
 from app.files.open import find_images
-from app.running.journal import JOURNAL_FILE, RUN_FILE, STARTED, read_records
+from app.processor import available_threads
+from app.running.journal import RUN_FILE, RUNS_FOLDER, STARTED, SUFFIX, read_records
 from app.settings import WEIGHTS
 
 ROOT = Path(__file__).parent.parent
@@ -57,17 +64,18 @@ def main() -> int:
         statuses = [run([*command, str(whole)])]
         passed = time.monotonic() - started
         work = [sum(record["seconds"].values()) for record in read_records(whole).values()]
-        reach = passed - sum(work) + REACH * float(np.mean(work))
+        busy = sum(work) / available_threads()  # as many images are worked on at once
+        reach = passed - busy + REACH * busy / len(work)
 
         kills = inside = ended = 0
         broken: set[str] = set()
         while kills < options.kills:
-            before = written(killed / JOURNAL_FILE)
+            before = written(killed)
             status = run([*command, str(killed), "--resume"], rng.uniform(0, reach))
             if status is None:
                 kills += 1
                 # Else what the journal says is left from an earlier kill.
-                begun = written(killed / JOURNAL_FILE) != before
+                begun = written(killed) != before
                 records = read_records(killed).values()
                 inside += begun and any(record["status"] == STARTED for record in records)
             else:
@@ -119,9 +127,10 @@ def run(command: list[str], seconds: float | None = None) -> int | None:
     return None if process.returncode == -signal.SIGKILL else process.returncode
 
 
-def written(path: Path) -> int:
-    """When a file was last written, nanoseconds; 0 where there is none."""
-    return path.stat().st_mtime_ns if path.exists() else 0
+def written(folder: Path) -> int:
+    """When a journal in an output folder was last written, nanoseconds; 0 where there is none."""
+    journals = (folder / RUNS_FOLDER).glob(f"*{SUFFIX}")
+    return max((journal.stat().st_mtime_ns for journal in journals), default=0)
 
 
 def broken_labels(folder: Path, whole: Path) -> set[str]:
@@ -147,7 +156,7 @@ def remove_some(folder: Path, rng: np.random.Generator) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 if __name__ == "__main__":

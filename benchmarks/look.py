@@ -29,9 +29,9 @@ from app.processor import available_threads
 from app.settings import Method
 from app.stopwatch import Stopwatch
 from benchmarks import noise
-from training.data import read_split
-from training.evaluate import SUFFIX, read_labels, score_image
 from training.judge import MIN_IMAGES, SPLITS, Scored, by_source, judge
+from training.layout import label_path, read_split
+from training.metric import read_labels, score_image
 
 STAGES = ("survey", "look", "detect", "segment")
 WAYS = ("usual", "look")
@@ -90,7 +90,7 @@ def outline(data: Path, row: dict[str, str], predictor: Predictor, method: Metho
     image = np.atleast_3d(read_image(folder / "images" / row["image"]))
     watch = Stopwatch()
     found = predict(image, predictor.detector, predictor.segmenter, method, watch=watch)
-    truth = read_labels(folder / "labels" / f"{row['name']}{SUFFIX}")
+    truth = read_labels(label_path(folder / "labels", row["name"]))
     f1 = score_image(truth, found.labels[:, :])[0].f1
     scored = Scored(row["split"], row["source"], row["modality"], f1)
     return Result(scored, differences(found.choice.usual, found.choice.look), watch.seconds)

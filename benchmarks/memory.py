@@ -2,15 +2,14 @@
 
     python -m benchmarks.memory [--megapixels 2 9 88 1600] [--keep FOLDER]
 
-Each image is a sample repeated over a tiled TIFF, and is segmented by a fresh ``python -m app``.
-88 megapixels stand for a whole slide of 8415 x 10496 pixels with about 76,000 cells; 1600 for
-40000 x 40000 with fewer cells a pixel. On two idle cores expect about 5 and 40 minutes, and some
-10 GB in the folder of temporary files for the latter. --keep leaves images and outputs in FOLDER,
-and takes the images that are there already.
+Each image is a sample repeated over a tiled TIFF, and is segmented by a process of its own. The one
+of 88 megapixels stands for a slide of 8415 x 10496 pixels with many cells, that of 1600 megapixels
+for one of 40000 x 40000 with fewer cells a pixel, which takes some 10 GB in the folder of temporary
+files. --keep leaves images and outputs in FOLDER, and takes images that are there already.
 
-"peak" is what run.json says of the image, "process" the same as the kernel counts it for all of
-the process (ru_maxrss), which also has the start in it. The larger, above the decoded size of the
-image where it is no TIFF, is what ``working_memory`` in settings.json has to cover. Seconds are
+"Peak" is the memory that run.json tells of the image; "process" is what the kernel counts for the
+whole process, its start included (ru_maxrss). The larger of both is what ``working_memory`` in
+settings.json has to cover; for an image that is no TIFF its decoded size comes on top. Seconds are
 those of the stages, as run.json has them, and of the whole process.
 """
 

@@ -1,7 +1,8 @@
 """Which channels are found to hold nothing, of real images and of made-up noise.
 
-Of every image of DATA the channels that are; there should be none but those that are truly empty.
-Then noise of several kinds, and how often it is found to be nothing: always, at best.
+First the channels of all labelled images of a data set that are found to hold nothing: there should
+be none but those that are truly empty. Then how often noise of several kinds is found to hold
+nothing: always, at best.
 """
 
 import csv

@@ -1,16 +1,17 @@
-"""The challenge's clock, rehearsed: seconds by megapixels and instances, beside the paper's.
+"""The challenge's time measurement, rehearsed, beside the times that the paper gives.
 
     python -m benchmarks.rehearse [--megapixels 2 9 30 88] [--image TAG] [--out runs/rehearse]
 
-As the organisers do it (baseline/cellseg_time_eval.py of JunMa11/NeurIPS-CellSeg), the entry point
-runs once for each image, one at a time, and its start counts: ``sh predict.sh``, or their docker
-command with an image that an engine here has (on a GPU where there is one). The images are the
-samples, images without a cell, and samples repeated up to each of the sizes, densely (about 860
-cells a megapixel) and sparsely (190). --out receives their columns as a CSV file.
+The organisers (baseline/cellseg_time_eval.py of JunMa11/NeurIPS-CellSeg) start the program once for
+each image, one at a time, and its start counts. The same is done here with ``sh predict.sh``, or
+with their docker command where --image names an image that Docker has (--gpus gives it GPUs). The
+images are the samples, images without a cell, and samples repeated up to each of the sizes, densely
+(about 860 cells a megapixel) and sparsely (190). --out receives the organisers' table as a CSV
+file.
 
-Fitted is the paper's equation, seconds = a megapixels + b instances + c, so that the sum of the
-squared relative errors is least and nothing is negative; to the images with cells alone, for in
-those of noise none is looked for.
+The paper's equation, seconds = a megapixels + b instances + c, is fitted to the times: the sum of
+the squared relative errors is least, with a, b and c not negative. Only images with cells count,
+for in images of noise no cell is looked for.
 """
 
 import argparse

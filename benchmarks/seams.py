@@ -1,23 +1,27 @@
-"""What cutting an image into windows costs, on large real images with labels.
+"""What cutting an image into windows costs, on large montages of real images with labels.
 
     python -m benchmarks.seams DATA [--montages 6] [--seed 0]
 
-DATA is a folder in the challenge's layout (training/data.py). Montages of about 2600 x 3000
-pixels are joined from pieces of its validation images, of one modality or mixed, each piece
-normalised, enlarged as prediction would do it, and cut at random, so that cells lie anywhere on
-the windows' edges. Each montage goes through detection, segmentation and pasting with the shipped
-weights: whole, in the shipped windows, and in windows of half the size, which has more edges.
+DATA is a folder in the challenge's layout. Montages of 2600 x 3000 pixels are joined from pieces of
+its validation images, of one modality or mixed. Each piece is normalised, enlarged as prediction
+would do it, and cut at random, so that cells lie anywhere on the windows' edges. Each montage is
+segmented with the shipped weights three times: as one window ("whole"), in the shipped windows, and
+in windows of half the size, which have more edges.
 
-First table: F1 against the labels; its difference to that of the whole montage, which should stay
-within 0.005 for the shipped windows; and F1 of the instances against those of the whole montage.
-The detector minds where an image begins: the last column is the F1 of the whole montage, moved by
-8 pixels, against the unmoved one. The last row counts the instances of all montages together.
+First table, a row for each montage, and one for the instances of all together:
 
-Second table: instances with a straight side on an inner window edge: their outermost row or column
-lies within a pixel of it and has an unbroken run of at least 4 pixels and more than half of the
-instance's extent. Some lie so by chance; so the same is counted where no window ended, in the whole
-montage along the same lines, and in the cut one along lines moved aside. Only what the first column
-has above both others comes from windows. "At lines" are instances that touch or cross a line.
+- F1 against the labels, and its difference from that of the whole montage, which should stay within
+  0.005 for the shipped windows;
+- F1 of the instances against those of the whole montage;
+- for comparison, the last column: the same of the whole montage moved by 8 pixels, since what the
+  detector finds also depends on where an image begins.
+
+Second table: how many instances have a straight side at an inner window edge. Their outermost row
+or column lies within a pixel of the edge, and has an unbroken run of at least 4 pixels and more
+than half of the instance's length. Some cells look so by chance, so the same is counted at lines
+where no window ended: in the whole montage at the same lines, and in the cut one at lines moved
+aside. Only what the first column has above both others comes from windows. "At lines" are the
+instances that touch or cross a line.
 """
 
 import argparse
@@ -41,8 +45,8 @@ from app.predict import Predictor
 from app.processor import available_threads
 from app.settings import WEIGHTS, Method
 from app.tile import magnify, scale_factor, windows
-from training.data import read_split
-from training.evaluate import Score, score_image
+from training.layout import read_split
+from training.metric import Score, score_image
 
 SHAPE = (2600, 3000)
 SMALL = (768, 512)  # window and stride
@@ -66,27 +70,27 @@ def main() -> None:
     predictor = Predictor(WEIGHTS, "auto", available_threads())
     shipped = predictor.method
     sizes = {f"{w}/{s}": (w, s) for w, s in ((shipped.window, shipped.stride), SMALL)}
-    ways: dict[str, Method] = {
+    methods: dict[str, Method] = {
         name: dataclasses.replace(shipped, window=w, stride=s, max_magnification=1.0)
         for name, (w, s) in {"whole": (2 * max(SHAPE), max(SHAPE)), **sizes}.items()
     }
     tiled = list(sizes)
-    titles = ["montage", "labels", *ways, *(f"{way}: difference" for way in tiled)]
-    print(row([*titles, *(f"{way} against whole" for way in [*tiled, "moved"])]))
+    titles = ["montage", "labels", *methods, *(f"{name}: difference" for name in tiled)]
+    print(row([*titles, *(f"{name} against whole" for name in [*tiled, "moved"])]))
     print("| --- " * 10 + "|")
 
     scores = defaultdict(list)
-    sides = {way: np.zeros((3, 3), np.int64) for way in tiled}
+    sides = {name: np.zeros((3, 3), np.int64) for name in tiled}
     for number in range(options.montages):
         kind, rng = KINDS[number % len(KINDS)], np.random.default_rng([options.seed, number])
         image, truth = make_montage(options.data, kind, shipped, rng)
-        found = {way: outline(image, predictor, method) for way, method in ways.items()}
-        here = {way: score_image(truth, label)[0] for way, label in found.items()}
-        found["moved"] = outline(image, predictor, ways["whole"], MOVED)
-        for way in [*tiled, "moved"]:
-            here[f"{way} against whole"] = score_image(found["whole"], found[way])[0]
-        for way in tiled:
-            sides[way] += count_sides(found["whole"], found[way], ways[way])
+        found = {name: outline(image, predictor, method) for name, method in methods.items()}
+        here = {name: score_image(truth, label)[0] for name, label in found.items()}
+        found["moved"] = outline(image, predictor, methods["whole"], MOVED)
+        for name in [*tiled, "moved"]:
+            here[f"{name} against whole"] = score_image(found["whole"], found[name])[0]
+        for name in tiled:
+            sides[name] += count_sides(found["whole"], found[name], methods[name])
         print(score_row(f"{number + 1} {kind}", here, tiled), flush=True)
         for name, score in here.items():
             scores[name].append(dataclasses.astuple(score))
@@ -95,10 +99,10 @@ def main() -> None:
 
     print("\n" + row(["windows", "straight sides", "whole, same lines", "control lines"]))
     print("| --- | --- | --- | --- |")
-    for way in tiled:
+    for name in tiled:
         text = "{2} = {3:.2%} of {0:,}; {4:.1%} of {1:,} at lines"
-        counts = [(n, near, k, k / n, k / near) for n, near, k in sides[way].tolist()]
-        print(row([way, *(text.format(*c) for c in counts)]))
+        counts = [(n, near, k, k / n, k / near) for n, near, k in sides[name].tolist()]
+        print(row([name, *(text.format(*c) for c in counts)]))
 
 
 def make_montage(
@@ -185,9 +189,9 @@ def is_straight(side: NDArray[np.bool_]) -> bool:
 
 def score_row(name: str, scores: dict[str, Score], tiled: list[str]) -> str:
     whole = scores["whole"]
-    cells = [name, f"{whole.true:,}", *(f"{scores[way].f1:.4f}" for way in ["whole", *tiled])]
-    cells += [f"{scores[way].f1 - whole.f1:+.4f}" for way in tiled]
-    return row(cells + [f"{scores[f'{way} against whole'].f1:.4f}" for way in [*tiled, "moved"]])
+    cells = [name, f"{whole.true:,}", *(f"{scores[size].f1:.4f}" for size in ["whole", *tiled])]
+    cells += [f"{scores[size].f1 - whole.f1:+.4f}" for size in tiled]
+    return row(cells + [f"{scores[f'{size} against whole'].f1:.4f}" for size in [*tiled, "moved"]])
 
 
 def row(cells: list[str]) -> str:

@@ -1,13 +1,14 @@
-"""What a training step of the detector takes: with how many cells, and waiting for data.
+"""How long a training step of the detector takes, by the number of cells, and waiting for data.
 
     python -m benchmarks.training_step [DATA] [--size s] [--crop 640] [--batch 8] [--steps 10]
 
 Times whole steps (forward, loss with SimOTA, backward) on random crops with 10, 100 and 1000 boxes
-each, and prints medians: seconds an image, those of the loss alone, and their share. Freed memory
-is kept as in training; with --system-memory these steps go without that. With DATA, a folder in
-the challenge's layout, it also trains as stage ``first`` of shipped.toml does, but for size, crop
-and batch, and prints what its log says: seconds an image, optimiser and averaging included, and the
-share of them that the training waits for samples.
+each, and prints medians: seconds an image, seconds of the loss alone, and their share. Freed memory
+is kept for the next step, as in training; --system-memory leaves that out.
+
+With DATA, a folder in the challenge's layout, it also trains as stage ``first`` of shipped.toml
+does, except for size, crop and batch, and prints what the log of that says: seconds an image,
+optimiser and averaging included, and the share of them that training waits for samples.
 """
 
 import argparse
@@ -24,9 +25,10 @@ from training.config import load_config
 from training.losses import detection_loss
 from training.models.detector import Detector
 from training.tasks import DetectorTask
-from training.train import Trainer, keep_freed_memory, make_task
+from training.train import make_task
+from training.trainer import Trainer, keep_freed_memory
 
-SHIPPED = Path(__file__).parent.parent / "training" / "configs" / "shipped.toml"
+_CONFIG = Path(__file__).parent.parent / "training" / "configs" / "shipped.toml"
 BOXES = (10, 100, 1000)  # of a crop
 SIDES = (12.0, 40.0)  # of a box, pixels
 
@@ -62,7 +64,7 @@ def main() -> None:
 
 def train(options: argparse.Namespace) -> tuple[float, float]:
     """Seconds an image, and the share of them that is spent waiting, after as many steps before."""
-    config = load_config(SHIPPED)
+    config = load_config(_CONFIG)
     stage = dataclasses.replace(
         config.stages["first"],
         size=options.size,

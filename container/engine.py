@@ -116,7 +116,7 @@ def base_image(engine: Engine, name: str, folder: Path) -> str:
 
     Args:
         engine: has the image afterwards.
-        name: of the published image.
+        name: of the published image, with its digest.
         folder: for the packages that make a stand-in.
 
     Returns:

@@ -6,14 +6,22 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
+from app.version import __version__, commit
 from container.engine import Engine
 
 _CONTENTS = Path("container/contents.py")
 _CHUNK = 2**24  # bytes
+
+
+def pinned(stage: str) -> str:
+    """The published image, with its digest, that a stage of the Dockerfile is."""
+    found = re.search(rf"^FROM (\S+@sha256:\S+) AS {stage}$", Path("Dockerfile").read_text(), re.M)
+    if found is None:
+        raise ValueError(f"Dockerfile: no image with a digest is the stage {stage}")
+    return found[1]
 
 
 class BuildError(RuntimeError):
@@ -26,7 +34,7 @@ def build(engine: Engine, tag: str, base: str, folder: Path, mark: str, *more: s
     Args:
         engine: builds it.
         tag: to give it.
-        base: the image to build on.
+        base: the stage of the Dockerfile, or the image, to build on.
         folder: for the secrets.
         mark: to write into each secret.
         more: options of docker build.
@@ -34,10 +42,7 @@ def build(engine: Engine, tag: str, base: str, folder: Path, mark: str, *more: s
     Raises:
         BuildError: it fails.
     """
-    version = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
-    described = ["git", "describe", "--always", "--dirty"]
-    revision = subprocess.run(described, capture_output=True, text=True, check=False).stdout.strip()
-    arguments = {"BASE_IMAGE": base, "VERSION": version, "REVISION": revision or "unknown"}
+    arguments = {"BASE_IMAGE": base, "VERSION": __version__, "REVISION": commit() or ""}
     command = ["build", "--progress", "plain", "--tag", tag, *more]
     for name, value in arguments.items():
         command += ["--build-arg", f"{name}={value}"]

@@ -10,7 +10,6 @@ was; RUN/systems/NAME holds the label images and the result of a system, and is 
 have it done again.
 """
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -18,8 +17,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-import torch
 from tqdm import tqdm
 
 from app.detect import detect
@@ -27,36 +24,38 @@ from app.files.arrays import Pixels
 from app.files.atomic import atomic_write
 from app.files.labels import Labels, output_path, write_label
 from app.files.open import open_image
-from app.normalise import Normalised, percentile_limits
 from app.predict import Predictor, outline
 from app.processor import available_threads
 from training import train
+from training.checkpoints import read_checkpoint
+from training.command import command_parser, user_errors
 from training.config import Config, SegmenterConfig, StageConfig, System, load_config
-from training.data import read_split
-from training.evaluate import score_folder, select_images
+from training.errors import InputError
+from training.evaluate import score_folder, select_images, summarise
 from training.export import export_runs, load_model
+from training.layout import LABELS, METADATA, UNLABELLED, image_path, read_split
+from training.look import show_usual
 from training.models import baseline
 from training.prepare import pseudo_label
 from training.views import detect_views
 
-LABELLED, UNLABELLED = Path("Train_Labeled"), Path("Train_Unlabeled")
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     for name in ("config", "data", "run"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--only", help="the name of one system")
     options = parser.parse_args(arguments)
-    study = Study(options.config, options.data, options.run)
-    systems = study.config.systems
-    if options.only not in (None, *systems):
-        parser.error(f"{options.config} has the systems {', '.join(systems)}")
-    for name in [options.only] if options.only else systems:
-        study.finish(name)
+    with user_errors(parser):
+        study = Study(options.config, options.data, options.run)
+        systems = study.config.systems
+        if options.only not in (None, *systems):
+            raise InputError(
+                f"{options.config}: no system {options.only}; it has {', '.join(systems)}"
+            )
+        for name in [options.only] if options.only else systems:
+            study.finish(name)
     print(study.table())
     return 0
 
@@ -111,7 +110,7 @@ class Study:
             self.label_unlabelled()
         checkpoint = self.run / name / "checkpoint.pt"
         if checkpoint.exists():
-            state = torch.load(checkpoint, "cpu", weights_only=True, mmap=True)
+            state = read_checkpoint(checkpoint)
             if state["step"] == state["steps"]:
                 return
         print(f"stage {name}", file=sys.stderr)
@@ -120,10 +119,10 @@ class Study:
     def label_unlabelled(self) -> None:
         """Pseudo-labels by the teacher, unless they are there."""
         folder = self.run / train.PSEUDO
-        if not (folder / "metadata.csv").exists():
+        if not (folder / METADATA).exists():
             weights = folder / "weights"
             self.export(self.config.systems[self.config.teacher], weights)
-            images = self.data / UNLABELLED / "images"
+            images = self.data / UNLABELLED
             pseudo_label.main([str(weights), str(images), str(folder)])
 
     def export(self, system: System, weights: Path) -> None:
@@ -135,13 +134,12 @@ class Study:
         outlines = self.outliner(system, folder)
         labels = folder / "labels"
         labels.mkdir(parents=True, exist_ok=True)
-        method = self.config.method
         started = time.monotonic()
         for row in tqdm(read_split(self.data, "val"), desc=folder.name, unit="image"):
-            source = self.data / LABELLED / "images" / row["image"]
+            source = image_path(self.data, row)
             with open_image(source) as image:
-                limits = percentile_limits(image, method.low_percentile, method.high_percentile)
-                write_label(output_path(source, labels), outlines(Normalised(image, limits)))
+                found = outlines(show_usual(image, self.config.method))
+                write_label(output_path(source, labels), found)
         return time.monotonic() - started
 
     def outliner(self, system: System, folder: Path) -> Callable[[Pixels], Labels]:
@@ -166,20 +164,16 @@ class Study:
 
     def score(self, folder: Path) -> dict[str, float]:
         """Mean F1 at IoU 0.5 over all images, and over those of each modality."""
-        truth = self.data / LABELLED / "labels"
-        images = select_images(truth, self.data / "metadata.csv", "val")
+        truth = self.data / LABELS
+        images = select_images(truth, self.data / METADATA, "val")
         rows, _ = score_folder(images, truth, folder / "labels", [0.5])
-        modalities = sorted({row.image.modality for row in rows})
-        means = {
-            modality: float(np.mean([r.score.f1 for r in rows if r.image.modality == modality]))
-            for modality in modalities
-        }
-        return {"all": float(np.mean([row.score.f1 for row in rows])), **means}
+        *groups, overall = summarise(rows)
+        means = {row.group: row.mean_f1 for row in groups if row.by == "modality"}
+        return {"all": overall.mean_f1, **means}
 
     def hours(self, stage: str) -> float:
         """Hours that a stage was trained."""
-        state = torch.load(self.run / stage / "checkpoint.pt", "cpu", weights_only=True, mmap=True)
-        return float(state["seconds"]) / 3600
+        return float(read_checkpoint(self.run / stage / "checkpoint.pt")["seconds"]) / 3600
 
     def table(self) -> str:
         """The systems that are done, as Markdown; F1 on split ``val``."""

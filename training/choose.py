@@ -11,21 +11,18 @@ and the calibration) and calibration.csv. With --write the best values go into
 weights/settings.json.
 """
 
-import argparse
 import csv
 import dataclasses
 import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from app.detect import detect
 from app.files.atomic import atomic_write
 from app.files.open import read_image
 from app.nms import nms
@@ -34,10 +31,11 @@ from app.predict import Predictor
 from app.processor import available_threads
 from app.segment import crop, round_boxes, uncrop
 from app.settings import FILE_NAME, Method
-from training.data import read_split
-from training.evaluate import SUFFIX, read_labels, score_image
-from training.judge import SPLITS, Scored, judge
-from training.look import show
+from training.command import command_parser, user_errors
+from training.judge import SPLITS, Scored, group_means, judge
+from training.layout import LABELS, image_path, label_path, read_split
+from training.look import find
+from training.metric import read_labels, score_image
 
 VALUES: dict[str, tuple[float, ...]] = {
     "score_threshold": (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65),
@@ -74,22 +72,19 @@ class Candidates:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     for name in ("weights", "data", "report"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--write", action="store_true", help="change the settings")
     options = parser.parse_args(arguments)
-    predictor = Predictor(options.weights, "auto", available_threads())
+    with user_errors(parser):
+        predictor = Predictor(options.weights, "auto", available_threads())
+        rows = read_split(options.data, *SPLITS)
+        options.report.mkdir(parents=True, exist_ok=True)
+        images = [candidates(options.data, row, predictor) for row in tqdm(rows, unit="image")]
     method = predictor.method
-    images = [
-        candidates(options.data, row, predictor)
-        for row in tqdm(read_split(options.data, *SPLITS), unit="image")
-    ]
     chosen, tried = choose(images, method)
     bins = calibration(images, chosen)
-    options.report.mkdir(parents=True, exist_ok=True)
     write_table(options.report / "choose.csv", tried)
     write_table(options.report / "calibration.csv", bins)
     plot(tried, chosen, bins, options.report / "choose.png")
@@ -107,15 +102,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def candidates(data: Path, row: dict[str, str], predictor: Predictor) -> Candidates:
-    """Detect and segment in one image all that any of the values could want."""
+    """All boxes and masks of an image that any of the values could keep.
+
+    Args:
+        data: a data set in the challenge's layout.
+        row: of its metadata.
+        predictor: of the weights whose settings are chosen.
+    """
     method = dataclasses.replace(predictor.method, score_threshold=_MIN_SCORE, nms_iou=_MAX_IOU)
-    raw = np.atleast_3d(read_image(data / "Train_Labeled" / "images" / row["image"]))
-    shown, look = show(raw, predictor)
-    image = np.zeros(shown.shape, np.uint8)
-    exact, scores = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-    if look.channels:
-        image = shown[:, :]
-        exact, scores = detect(image, predictor.detector, method, None, look.magnification)
+    raw = np.atleast_3d(read_image(image_path(data, row)))
+    image, exact, scores = find(raw, predictor, method)
     boxes = round_boxes(exact, (raw.shape[0], raw.shape[1]), method.crop_margin)
     size, parts = method.crop_size, [np.zeros((0, method.crop_size, method.crop_size), np.uint8)]
     together = predictor.resources.crop_batch
@@ -123,7 +119,7 @@ def candidates(data: Path, row: dict[str, str], predictor: Predictor) -> Candida
         batch = [crop(image, box, size) for box in boxes[start : start + together]]
         (found,) = predictor.segmenter(np.stack(batch))
         parts.append(np.rint(255 * found).astype(np.uint8))
-    truth = read_labels(data / "Train_Labeled" / "labels" / f"{row['name']}{SUFFIX}")
+    truth = read_labels(label_path(data / LABELS, row["name"]))
     return Candidates(
         row["split"],
         row["source"],
@@ -178,12 +174,8 @@ def mean_f1(images: list[Candidates], method: Method) -> dict[str, float]:
         label, _ = outline(image, method)
         f1 = score_image(image.truth, label)[0].f1
         rows.append(Scored(image.split, image.source, image.modality, f1))
-    val = [row for row in rows if row.split == "val"]
-    modalities = {
-        modality: fmean(row.f1 for row in val if row.modality == modality)
-        for modality in sorted({row.modality for row in val})
-    }
-    return {**judge(rows), **modalities}
+    val = ((row.modality, row.f1) for row in rows if row.split == "val")
+    return {**judge(rows), **group_means(val)}
 
 
 def calibration(images: list[Candidates], method: Method) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from app.settings import Method, Resources, SettingsError, build, check_method
 
 @dataclass(frozen=True, kw_only=True)
 class StageConfig:
-    """What the training of both models has in common."""
+    """What the stages of all models have in common."""
 
     start: str
     """The stage of this file whose best weights this one starts from; "" for random ones."""

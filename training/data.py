@@ -1,30 +1,29 @@
 """Labelled images, read and kept in memory.
 
-A data set is a folder in the challenge's layout with a ``metadata.csv`` that has, for each
-labelled image, the columns name, image, source, modality and split.
-
     python -m training.data DATA val FOLDER
 
-links the images of one split into a folder, so that the predictor can be run on just these.
+links the images of one split of a data set (training/layout.py) into a folder, so that the
+predictor can be run on just these.
 """
 
-import argparse
-import csv
 import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from app.files.open import read_image
-from app.normalise import Normalised, percentile_limits
 from app.settings import Method
 from training.augment.geometry import label_boxes
 from training.augment.limits import Recording, record
+from training.command import command_parser, user_errors
 from training.config import StageConfig
+from training.errors import InputError
+from training.layout import LABELS, image_path, label_path, read_split
+from training.look import show_usual
+from training.metric import read_labels
 
 
 @dataclass(frozen=True)
@@ -55,44 +54,28 @@ def load_labelled(root: Path, split: str, method: Method) -> list[Labelled]:
     """Read all images of a split into memory, normalised.
 
     Args:
-        root: a folder with ``Train_Labeled/`` and ``metadata.csv``.
+        root: a data set in the challenge's layout.
         split: ``train``, ``val`` or ``probe``.
         method: how prediction normalises.
 
     Raises:
-        ValueError: image and label differ in size, or the split is empty.
+        OSError: a file is missing.
+        ImageError: an image can't be used.
+        InputError: the metadata or a label can't, or the split is empty.
     """
     return [load_image(root, row, method) for row in read_split(root, split)]
 
 
-def read_split(root: Path, split: str, *others: str) -> list[dict[str, str]]:
-    """The rows of ``metadata.csv`` of one split, then those of others where there are any.
-
-    Raises:
-        ValueError: there is none of the first.
-    """
-    path = root / "metadata.csv"
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not any(row["split"] == split for row in rows):
-        raise ValueError(f"{path}: no image of split {split}")
-    return [row for wanted in (split, *others) for row in rows if row["split"] == wanted]
-
-
 def load_image(root: Path, row: dict[str, str], method: Method) -> Labelled:
     """Read one image; arguments and errors as of ``load_labelled``, with its row of metadata."""
-    folder = root / "Train_Labeled"
-    path = folder / "images" / row["image"]
+    path = image_path(root, row)
     raw = read_image(path)
-    label = tifffile.imread(folder / "labels" / f"{row['name']}_label.tiff").astype(np.uint16)
+    label = load_label(label_path(root / LABELS, row["name"]))
     if raw.shape[:2] != label.shape:
-        raise ValueError(f"{path}: image is {raw.shape[:2]}, but its label is {label.shape}")
-    if raw.dtype == np.bool_:
-        raw = raw.astype(np.uint8)
-    whole = raw if raw.ndim == 3 else raw[:, :, None]
-    limits = percentile_limits(whole, method.low_percentile, method.high_percentile)
-    image = Normalised(whole, limits)[:, :]
-    recording = record(raw, image, limits, label)
+        raise InputError(f"{path}: image is {raw.shape[:2]}, but its label is {label.shape}")
+    normalised = show_usual(raw, method)
+    image = normalised[:, :]
+    recording = record(raw, image, normalised.limits, label)
     if recording.grey:  # three equal channels are kept once
         image = np.broadcast_to(image[:, :, :1].copy(), image.shape)
     boxes, ids = label_boxes(label)
@@ -108,6 +91,25 @@ def load_image(root: Path, row: dict[str, str], method: Method) -> Labelled:
         recording,
         np.zeros((0, 4), np.float32),
     )
+
+
+def load_label(path: Path) -> NDArray[np.uint16]:
+    """Read a label image, (H, W) uint16; where an id is larger than that, all are numbered anew.
+
+    Raises:
+        InputError: it can't be read, or holds more cells than 16 bits can number.
+    """
+    label = read_labels(path)
+    largest = np.iinfo(np.uint16).max
+    if label.max() > largest:
+        ids, index = np.unique(np.append(label.ravel(), 0), return_inverse=True)
+        if len(ids) - 1 > largest:
+            raise InputError(
+                f"{path}: {len(ids) - 1:,} cells, and training takes {largest:,} at most; "
+                "cut the image and its label into smaller ones"
+            )
+        return index[:-1].reshape(label.shape).astype(np.uint16)
+    return label.astype(np.uint16)
 
 
 class Pool:
@@ -128,17 +130,17 @@ class Pool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("split")
     parser.add_argument("folder", type=Path, help="made if missing")
     options = parser.parse_args(arguments)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    for row in read_split(options.data, options.split):
-        image = options.data / "Train_Labeled" / "images" / row["image"]
-        (options.folder / row["image"]).symlink_to(image.resolve())
+    with user_errors(parser):
+        rows = read_split(options.data, options.split)
+        options.folder.mkdir(parents=True, exist_ok=True)
+        for row in rows:
+            image = image_path(options.data, row).resolve(strict=True)
+            (options.folder / row["image"]).symlink_to(image)
     return 0
 
 

@@ -2,13 +2,12 @@
 
     python -m training.export training/configs/shipped.toml RUN/DETECTOR RUN/SEGMENTER weights
 
-Both are folders of stages of training/train.py; their best.pt is taken. With - in place of one its
+Both are folders of stages of training/train.py; their best.pt is taken. With - in place of one, its
 graph stays as it is in the weights. Fails unless ONNX Runtime agrees with torch on inputs of
-several sizes, not square, two in a batch. Graphs for other machines are made of these anew:
-training/quantise.py.
+several sizes, not square, two in a batch. From these graphs training/quantise.py makes those of
+fewer bits, for other processors.
 """
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -31,11 +30,13 @@ from app.settings import (
     Method,
     Resources,
     Settings,
-    SettingsError,
     load_settings,
     sha256,
 )
+from training.checkpoints import read_checkpoint
+from training.command import command_parser, user_errors
 from training.config import Config, load_config
+from training.errors import InputError
 from training.models.baseline import Baseline
 from training.models.detector import GRANULARITY, Detector
 from training.models.segmenter import Segmenter
@@ -98,17 +99,13 @@ Exported = ExportedDetector | ExportedSegmenter
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     for name in ("config", "detector", "segmenter", "weights"):
         parser.add_argument(name, type=Path)
     options = parser.parse_args(arguments)
-    try:
+    with user_errors(parser):
         config = load_config(options.config)
         export_runs(options.detector, options.segmenter, config, options.weights)
-    except (TypeError, SettingsError) as error:
-        parser.error(str(error))
     return 0
 
 
@@ -121,26 +118,34 @@ def export_runs(detector: Path, segmenter: Path, config: Config, weights: Path) 
         weights: as ``write_weights`` wants it.
 
     Raises:
-        TypeError: the folders are of other models.
+        OSError: a checkpoint is missing.
+        InputError: the folders are of other models.
     """
     models: dict[str, tuple[Exported, str]] = {}
     wanted = "the runs of a detector and of a segmenter were wanted, in this order"
     if detector != KEPT:
         boxes, note = load_model(detector / "best.pt")
         if not isinstance(boxes, Detector):
-            raise TypeError(wanted)
+            raise InputError(f"{detector}: not the run of a detector; {wanted}")
         models["detector"] = ExportedDetector(boxes), note
     if segmenter != KEPT:
         masks, note = load_model(segmenter / "best.pt")
         if type(masks) is not Segmenter:
-            raise TypeError(wanted)
+            raise InputError(f"{segmenter}: not the run of a segmenter; {wanted}")
         models["segmenter"] = ExportedSegmenter(masks, config.method.crop_size), note
     write_weights(models, config.method, config.resources, weights)
 
 
 def load_model(checkpoint: Path) -> tuple[Detector | Segmenter, str]:
-    """A trained model from its checkpoint alone, and a note on its training."""
-    state = torch.load(checkpoint, "cpu", weights_only=True)
+    """A trained model from its checkpoint alone, and a note on its training.
+
+    Raises:
+        OSError: there is no such file.
+        InputError: it is no checkpoint of training/trainer.py.
+    """
+    state = read_checkpoint(checkpoint)
+    if state.get("model") not in MODELS:
+        raise InputError(f"{checkpoint}: names none of the models {', '.join(MODELS)}")
     stage, family = state["stage"], FAMILIES[state["model"]]
     model = MODELS[state["model"]](stage["size"])
     model.load_state_dict(state["weights"])
@@ -169,7 +174,7 @@ def write_weights(
 
     Args:
         models: ``detector`` and ``segmenter``, each with a note on its training; where one is left
-            out, its graph for any machine stays.
+            out, its graph for any processor stays.
         method: the numbers that go into the settings.
         resources: the same.
         folder: receives both graphs and settings.json, unless anything fails.
@@ -212,7 +217,7 @@ def export(model: Exported, path: Path) -> None:
     """Write a model as an ONNX graph; batch, and a detector's height and width, are free."""
     torch.onnx.export(
         model,
-        (_example(model.shapes[0]),),
+        (torch.from_numpy(_example(model.shapes[0])),),
         path,
         input_names=[model.input],
         output_names=list(model.outputs),
@@ -233,11 +238,10 @@ def check_parity(model: Exported, path: Path) -> None:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for shape in model.shapes:
         batch = _example(shape)
-        with torch.inference_mode():
-            wanted = model(batch)
-        found: list[Any] = session.run(None, {session.get_inputs()[0].name: batch.numpy()})
+        wanted = runner(model)(batch)
+        found: list[Any] = session.run(None, {session.get_inputs()[0].name: batch})
         for output, a, b in zip(model.outputs, wanted, found, strict=True):
-            difference = float(np.abs(a.numpy() - b).max())
+            difference = float(np.abs(a - b).max())
             print(f"{path.stem} {shape}: {output} differ by at most {difference:.2g}")
             if not difference <= TOLERANCE[output]:
                 raise ValueError(
@@ -246,9 +250,9 @@ def check_parity(model: Exported, path: Path) -> None:
                 )
 
 
-def _example(shape: tuple[int, int, int]) -> Tensor:
-    generator = torch.Generator().manual_seed(sum(shape))
-    return torch.randint(0, 256, (*shape, 3), dtype=torch.uint8, generator=generator)
+def _example(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    rng = np.random.default_rng(sum(shape))
+    return rng.integers(0, 256, (*shape, 3), np.uint8)
 
 
 if __name__ == "__main__":

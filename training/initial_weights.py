@@ -1,22 +1,33 @@
-"""Weights to start a training run from: of another run, or of an exported graph.
+"""Weights that a training run starts from: of another run, of an exported graph, or of YOLOX.
 
-A graph has no batch norms left: export folds each into its convolution. ``load_graph`` gives them
-back, so that weights that were shipped can be trained on.
+The content of a file tells which it is:
+
+- a checkpoint of training/trainer.py;
+- an ONNX graph of floats. It has no batch norms left, since export folds each into its convolution.
+  ``load_graph`` gives them back, so that weights that were shipped can be trained on;
+- a checkpoint of the public YOLOX repository, such as its ``yolox_s.pth``, trained on COCO.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import onnx
 import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from training.checkpoints import read_checkpoint
+from training.errors import InputError
+from training.models.detector import Detector
+
 _FOLDED = "_bias"  # the name of a folded bias ends with it, after that of its kernel
+_TORCH = (b"PK", b"\x80")  # how files of torch.save begin: zip archives, and pickles in old ones
+_STEM, _CLASSES = "backbone.stem.conv.conv.weight", "head.cls_preds."
 
 
 def load_start(model: nn.Module, path: Path, draw: Callable[[], Tensor]) -> None:
-    """Load the weights of a best.pt, or of a graph of floats, into a model of the same size.
+    """Load weights into a model of the same size.
 
     Args:
         model: is changed in place.
@@ -25,12 +36,64 @@ def load_start(model: nn.Module, path: Path, draw: Callable[[], Tensor]) -> None
             a graph alone.
 
     Raises:
-        ValueError: the graph is not one of this model; the name of the first weight is given.
+        OSError: there is no such file.
+        InputError: it holds no weights, or those of another model; the first name is given.
     """
-    if path.suffix == ".onnx":
+    with path.open("rb") as file:
+        saved_by_torch = file.read(2).startswith(_TORCH)
+    if not saved_by_torch:
         load_graph(model, path, draw())
+        return
+    state = read_checkpoint(path)
+    if "weights" in state:
+        _load(model, path, state["weights"])
+    elif isinstance(model, Detector) and isinstance(state.get("model"), Mapping):
+        load_yolox(model, path, state["model"])
     else:
-        model.load_state_dict(torch.load(path, "cpu", weights_only=True)["weights"])
+        raise InputError(
+            f"{path}: has {', '.join(map(str, state))}; wanted 'weights', or 'model' of YOLOX "
+            "for a detector"
+        )
+
+
+def load_yolox(detector: Detector, path: Path, state: Mapping[str, Tensor]) -> None:
+    """Load a state dict of the public YOLOX repository into a detector of the same size.
+
+    The last layer of the class branch stays as it is where the number of classes differs. Those
+    detectors take BGR in [0, 255] ("legacy" ones, of before August 2021, do not); ours takes RGB.
+
+    Args:
+        state: names such as ``backbone.backbone.stem.conv.conv.weight``.
+
+    Other arguments and errors as of ``load_start``.
+    """
+    found = {}
+    for name, value in state.items():
+        part, _, rest = name.partition(".")
+        if part == "backbone":
+            name = rest if rest.startswith("backbone.") else f"neck.{rest}"
+        found[name] = value
+    ours = detector.state_dict()
+    _check_shape(path, _STEM, ours[_STEM], found.get(_STEM))
+    kernels = found[_STEM]  # their input channels are of four pixels, three of each
+    by_pixel = kernels.reshape(len(kernels), 4, 3, *kernels.shape[2:])
+    found[_STEM] = by_pixel.flip(2).reshape(kernels.shape)
+    for name, value in ours.items():
+        if name.startswith(_CLASSES) and name in found and found[name].shape != value.shape:
+            found[name] = value
+    _load(detector, path, found)
+
+
+def _load(model: nn.Module, path: Path, found: Mapping[str, Tensor]) -> None:
+    """Load tensors by name, if they are just those of the model."""
+    ours = model.state_dict()
+    if unknown := sorted(found.keys() - ours.keys()):
+        raise InputError(f"{path}: {unknown[0]} is unknown ({len(unknown)} names in all)")
+    if missing := sorted(ours.keys() - found.keys()):
+        raise InputError(f"{path}: {missing[0]} is missing ({len(missing)} names in all)")
+    for name, value in ours.items():
+        _check_shape(path, name, value, found[name])
+    model.load_state_dict(dict(found))
 
 
 def load_graph(model: nn.Module, path: Path, images: Tensor) -> None:
@@ -40,17 +103,18 @@ def load_graph(model: nn.Module, path: Path, images: Tensor) -> None:
     variance are those of the convolution's outputs, and whose weight and bias undo that but for b.
     Arguments and errors as of ``load_start``; images is what ``draw`` makes there.
     """
+    try:
+        graph = onnx.load(path).graph
+    except DecodeError as error:
+        raise InputError(f"{path}: neither a checkpoint of torch nor an ONNX graph") from error
     stored = {
         tensor.name.partition(".")[2]: torch.from_numpy(numpy_helper.to_array(tensor).copy())
-        for tensor in onnx.load(path).graph.initializer
+        for tensor in graph.initializer
     }
 
     def take(name: str, like: Tensor) -> Tensor:
-        found = stored.get(name)
-        if found is None or found.shape != like.shape:
-            what = "nothing" if found is None else tuple(found.shape)
-            raise ValueError(f"{path}: {name}: {tuple(like.shape)} was wanted, found {what}")
-        return found
+        _check_shape(path, name, like, stored.get(name))
+        return stored[name]
 
     hooks = []
     kernel = ""
@@ -67,6 +131,12 @@ def load_graph(model: nn.Module, path: Path, images: Tensor) -> None:
         model.eval()(images)
     for hook in hooks:
         hook.remove()
+
+
+def _check_shape(path: Path, name: str, wanted: Tensor, found: Tensor | None) -> None:
+    if found is None or found.shape != wanted.shape:
+        what = "nothing" if found is None else tuple(found.shape)
+        raise InputError(f"{path}: {name}: {tuple(wanted.shape)} was wanted, found {what}")
 
 
 def _undo(norm: nn.Module, inputs: tuple[Tensor]) -> None:

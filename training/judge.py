@@ -5,7 +5,7 @@ images that nobody has seen come from sources that nobody has seen.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
@@ -48,9 +48,26 @@ def by_source(rows: Sequence[Scored], split: str) -> dict[str, list[float]]:
     for row in rows:
         if row.split == split:
             sources[row.source].append(row)
+    few = {s for s, some in sources.items() if split == "val" and len(some) < MIN_IMAGES}
+    return grouped(
+        (f"few of {row.modality}" if source in few else source, row.f1)
+        for source, some in sources.items()
+        for row in some
+    )
+
+
+def grouped(scores: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
+    """Scores by group, the groups in alphabetical order.
+
+    Args:
+        scores: the name of a group, such as a modality, and a score.
+    """
     groups: dict[str, list[float]] = defaultdict(list)
-    for source, some in sorted(sources.items()):
-        alone = split != "val" or len(some) >= MIN_IMAGES
-        for row in some:
-            groups[source if alone else f"few of {row.modality}"].append(row.f1)
-    return dict(groups)
+    for group, score in scores:
+        groups[group].append(score)
+    return dict(sorted(groups.items()))
+
+
+def group_means(scores: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """The mean score of each group; arguments and order as of ``grouped``."""
+    return {group: fmean(values) for group, values in grouped(scores).items()}

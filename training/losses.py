@@ -1,4 +1,4 @@
-"""What the detector and the segmenter are trained to lower."""
+"""The losses of the detector and of the segmenter."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from training import processes
 from training.models.detector import STRIDES, Predictions, anchor_points
 
-_TOP_K = 10  # most anchor points that SimOTA gives a box, as in YOLOX
+_TOP_K = 10  # anchor points that SimOTA gives a box, at most, as in YOLOX
 _IOU_COST = 3.0
 _IOU_WEIGHT = 5.0
 _NEIGHBOURS = (-1, 0, 1)

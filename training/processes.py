@@ -3,7 +3,7 @@
 The same batch gives the same step as in one process: gradients are averaged (by
 DistributedDataParallel), and what depends on a whole batch is computed over all processes, namely
 the statistics of batch norm and the number of assigned anchor points that the loss is divided by.
-Without torchrun nothing here does anything.
+Without torchrun there is one process, and nothing here has an effect.
 """
 
 import os

@@ -1,18 +1,19 @@
-"""Exported weights to graphs of fewer bits beside them, for machines that are fast with those.
+"""Graphs of fewer bits beside exported weights, for processors that are fast with those.
 
     python -m training.quantise weights DATA
 
-8-bit integers for CPUs with VNNI instructions, by static quantisation as ONNX Runtime does it:
-weights by channel, activations by the lowest and the highest value that they take on an image,
-as a moving average over a few images of each source and modality of split ``train``: the extremes
-of all of them would leave too few steps to what is usual. 16-bit floats for GPUs. In both all from
-the image to the last convolution of each branch has fewer bits; these convolutions and what follows
-them, boxes and scores, stay in 32-bit floats. The settings name the new graphs: those of integers
-for ``vnni``, the detector's of 16-bit floats for every other machine, for they are as fast on a CPU
-as those of 32 bits, which are deleted; the segmenter's, which are not as fast, for ``cuda`` alone.
+8-bit integers for CPUs with VNNI instructions, by ONNX Runtime's static quantisation: weights by
+channel, activations by the lowest and the highest value that they take on an image, as a moving
+average over a few images of each source and modality of split ``train``, each in the look that
+prediction chooses. (The extremes of all of them would leave too few steps to the usual values.)
+16-bit floats for GPUs. In both, everything from the image to the last convolution of each branch
+has fewer bits; these convolutions and what follows them, boxes and scores, stay in 32-bit floats.
+
+The settings name the new graphs: those of integers for ``vnni``; the detector's of 16-bit floats
+for every other processor, since it is as fast on a CPU as the one of 32 bits, which is deleted; the
+segmenter's of 16-bit floats, which is slower there, for ``cuda`` alone.
 """
 
-import argparse
 import dataclasses
 import logging
 import sys
@@ -34,18 +35,23 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from app.processor import Processor
+from app.files.open import read_image
+from app.predict import Predictor
+from app.processor import Processor, available_threads
 from app.settings import Graph, Method, Settings, load_settings, sha256
-from app.tile import magnify, pad, scale_factor
+from app.tile import magnify, pad
 from training.cells import cell_crop
-from training.data import Labelled, load_image, read_split
+from training.command import command_parser, user_errors
+from training.data import Labelled, load_image
 from training.export import ExportedDetector, ExportedSegmenter, write_settings
+from training.layout import image_path, read_split
+from training.look import show
 
 _IMAGES = 3  # of a source and modality
 _SIDE = 640  # of the middle of an image that the detector sees, pixels at detection scale
 _CELLS = 16  # of an image that the segmenter sees
 _SEED = 1
-# All that the models are made of and integers can do.
+# Of what the models are made of, all that integers can do.
 _OPERATORS = (
     *("Conv", "Sigmoid", "Mul", "Relu", "Add", "Concat"),
     *("MaxPool", "Resize", "SpaceToDepth", "DepthToSpace"),
@@ -69,13 +75,12 @@ class Batches(CalibrationDataReader):  # type: ignore[misc]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("weights", type=Path)
     parser.add_argument("data", type=Path)
     options = parser.parse_args(arguments)
-    settings = quantise_weights(options.weights, options.data)
+    with user_errors(parser):
+        settings = quantise_weights(options.weights, options.data)
     for graphs in (settings.detector, settings.segmenter):
         for graph in graphs.values():
             path = options.weights / graph.file
@@ -92,12 +97,16 @@ def quantise_weights(folder: Path, data: Path) -> Settings:
 
     Returns:
         The new settings.
+
+    Raises:
+        SettingsError: the weights can't be used.
+        OSError, InputError, ImageError: the images can't.
     """
     settings = load_settings(folder)
     method = settings.method
-    images = some_images(data, method)
-    detector = Batches(ExportedDetector.input, (middle(image, method) for image in images))
-    segmenter = Batches(ExportedSegmenter.input, (cells(image, method) for image in images))
+    images = some_images(data, Predictor(folder, "cpu", available_threads()))
+    detector = Batches(ExportedDetector.input, (middle(*image, method) for image in images))
+    segmenter = Batches(ExportedSegmenter.input, (cells(image, method) for image, _ in images))
     note = f"8-bit integers, by {len(images)} images of split train; "
 
     def add(graphs: Mapping[Processor, Graph], batches: Batches) -> dict[Processor, Graph]:
@@ -235,20 +244,26 @@ def before_convolutions(graph: onnx.GraphProto) -> list[str]:
     return sorted(before)
 
 
-def some_images(data: Path, method: Method) -> list[Labelled]:
-    """A few images of each source and modality of split ``train``, with cells."""
+def some_images(data: Path, predictor: Predictor) -> list[tuple[Labelled, float]]:
+    """A few images of each source and modality of split ``train``, with cells, as prediction shows
+    them; and the magnification of each, at which the detector sees it."""
     groups: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
     for row in read_split(data, "train"):
         groups[row["source"], row["modality"]].append(row)
     rng = np.random.default_rng(_SEED)
     rows = [rows[i] for rows in groups.values() for i in rng.permutation(len(rows))[:_IMAGES]]
-    images = [load_image(data, row, method) for row in rows]
-    return [image for image in images if len(image.ids)]
+    images = []
+    for row in rows:
+        image = load_image(data, row, predictor.method)
+        shown, look = show(np.atleast_3d(read_image(image_path(data, row))), predictor)
+        if len(image.ids) and look.channels:
+            images.append((dataclasses.replace(image, image=shown[:, :]), look.magnification))
+    return images
 
 
-def middle(image: Labelled, method: Method) -> NDArray[np.uint8]:
-    """The middle of an image at detection scale, padded: (1, H, W, 3) uint8."""
-    enlarged = magnify(image.image, scale_factor(image.image.shape, method))
+def middle(image: Labelled, magnification: float, method: Method) -> NDArray[np.uint8]:
+    """The middle of an image as the detector sees it, padded: (1, H, W, 3) uint8."""
+    enlarged = magnify(image.image, magnification)
     y, x = (max(0, side - _SIDE) // 2 for side in enlarged.shape[:2])
     return pad(np.ascontiguousarray(enlarged[y : y + _SIDE, x : x + _SIDE]), method)[None]
 

@@ -26,7 +26,7 @@ Window = tuple[Labelled, tuple[float, float]]
 # A crop (H, W, 3) uint8, the boxes (N, 4) of its cells, and (M, 4) of what may be cells.
 Crop = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 
-_MIN_SIDE = 4.0  # pixels, the root of a box's area: smaller cells are neither asked for nor denied
+_MIN_SIDE = 4.0  # pixels, the root of a box's area: smaller cells are ignored in the loss
 
 
 class Samples(Dataset[tuple[torch.Tensor, ...]]):
@@ -136,7 +136,7 @@ class CropSamples(Samples):
 class DetectorSamples(CropSamples):
     """Sample i is a crop (3, S, S) uint8, its boxes (N, 4) float32 xyxy, and ``ignored`` boxes.
 
-    In the last ones, (M, 4) float32, something may or may not be a cell.
+    What lies in the ignored ones, (M, 4) float32, may or may not be a cell.
     """
 
     config: DetectorConfig

@@ -1,7 +1,7 @@
 """The two models as tasks for one trainer: a model, samples to draw from, a loss, a score."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from training.augment.geometry import jitter_box, label_boxes, warp
 from training.cells import SegmenterSamples, cell_crop
 from training.config import DetectorConfig, SegmenterConfig
 from training.data import Labelled
+from training.judge import group_means
 from training.losses import detection_loss, paired_iou, segmentation_loss
 from training.models.detector import GRANULARITY, Detector
 from training.models.segmenter import Segmenter
@@ -93,7 +94,7 @@ class DetectorTask:
         return scaled, [b * factor for b in boxes], [b * factor for b in ignored]
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        scores: dict[str, list[float]] = defaultdict(list)
+        scores: list[tuple[str, float]] = []
         # One process has all images and must not wait for the others'.
         precision = MeanAveragePrecision(
             max_detection_thresholds=[1, 100, _MAX_BOXES], sync_on_compute=False
@@ -107,7 +108,8 @@ class DetectorTask:
             boxes, score = predicted.boxes[0].cpu()[found].numpy(), score[found].numpy()
             best = nms(boxes, score, self.method.nms_iou)
             boxes, score = boxes[best], score[best]
-            scores[modality].append(box_f1(boxes[score > self.method.score_threshold], truth))
+            f1 = box_f1(boxes[score > self.method.score_threshold], truth)
+            scores.append((modality, f1))
             precision.update(
                 [{**_named(boxes), "scores": torch.from_numpy(score)}], [_named(truth)]
             )
@@ -150,12 +152,13 @@ class SegmenterTask:
         return {"loss": loss}
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        scores: dict[str, list[float]] = defaultdict(list)
+        scores: list[tuple[str, float]] = []
         for modality, images, masks in self.val:
             logits = model(floats(torch.from_numpy(images), model))[0].float().cpu()
             found = (logits[:, 1] > logits[:, 0]).numpy()
             overlap = (found & masks).sum((1, 2))
-            scores[modality] += list(overlap / np.maximum((found | masks).sum((1, 2)), 1))
+            iou = overlap / np.maximum((found | masks).sum((1, 2)), 1)
+            scores += [(modality, float(value)) for value in iou]
         return means(scores)
 
 
@@ -174,14 +177,14 @@ def _named(boxes: NDArray[np.float32]) -> dict[str, Tensor]:
 
 
 def floats(images: Tensor, model: nn.Module) -> Tensor:
+    """Images (B, C, H, W) of any dtype as a model takes them: float32, on its device."""
     device = next(model.parameters()).device
     return images.to(device).float().contiguous(memory_format=torch.channels_last)
 
 
-def means(scores: dict[str, list[float]]) -> dict[str, float]:
-    everything = [value for values in scores.values() for value in values]
-    means = {modality: float(np.mean(values)) for modality, values in sorted(scores.items())}
-    return {"score": float(np.mean(everything)), **means}
+def means(scores: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """Of scores, each with its modality, the mean of all as ``score``, and that by modality."""
+    return {"score": fmean(value for _, value in scores), **group_means(scores)}
 
 
 def middle(

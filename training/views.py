@@ -29,7 +29,7 @@ def detect_views(
     Args:
         image: (H, W, 3) uint8, normalised.
         run: the detector, as ``app.detect.detect`` wants it.
-        method: every number on the way but the score threshold.
+        method: every number of detection but the score threshold.
         min_score: of a fused box; one that few views have found scores low.
         magnification: as for ``app.detect.detect``.
 

@@ -12,6 +12,14 @@ class ImageError(ValueError):
     """An image that can't be segmented: names the file, what was found and what to do."""
 
 
+class NotSupportedError(ValueError):
+    """A file of a kind that isn't read: says which."""
+
+
+class NotCompleteError(ValueError):
+    """A file that was cut short or is broken: says where."""
+
+
 class Pixels(Protocol):
     """A numpy array is one; so is a file that is read in parts."""
 

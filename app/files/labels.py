@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .arrays import FileArray, blocks
 from .atomic import atomic_write
+from .kinds import stem
 
 # A larger label image is kept in a file while it is made.
 _MAX_IN_MEMORY = 2**28  # bytes
@@ -74,8 +75,8 @@ def open_canvas(shape: tuple[int, ...], scratch: Path) -> Iterator[Canvas]:
 
 
 def output_path(image: Path, folder: Path) -> Path:
-    """Where the label image of an image goes: its name up to the first dot, ``_label.tiff``."""
-    return folder / f"{image.name.split('.')[0]}_label.tiff"
+    """Where the label image of an image goes: its name without the suffix, ``_label.tiff``."""
+    return folder / f"{stem(image.name)}_label.tiff"
 
 
 def write_label(path: Path, labels: Labels) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +28,8 @@ class Planes(Protocol):
     shape: tuple[int, int, int]
     """(H, W, S) of a plane."""
     resident_bytes: int
+    missing: frozenset[int]
+    """Numbers of planes that are described but not there; they are read as zeros."""
 
     def read(self, number: int, rows: slice, columns: slice) -> NDArray[Any]:
         """(h, w, S) pixels of a plane."""
@@ -44,18 +47,20 @@ def open_planes(
         axes: a letter for each axis of the series; may say more than tifffile's own.
 
     Raises:
-        ValueError: the file ends before its data.
+        ValueError: the file ends before its data, or its planes are of several kinds.
     """
-    if series.dataoffset is not None:
+    if series.dataoffset is not None and not series.is_multifile:
         dtype = series.dtype.newbyteorder(file.byteorder)
-        end = series.dataoffset + series.nbytes
-        _check_end(end, file)
+        _check_end(series.dataoffset + series.nbytes, file.filehandle)
         return _ArrayPlanes(FileArray(path, dtype, series.shape, series.dataoffset), axes, 0)
-    pages = [page for page in series.pages if page is not None]
-    _check_end(max(_ends(pages)), file)
+    for page in series.pages:
+        if page is not None:
+            segments = zip(page.dataoffsets, page.databytecounts, strict=True)
+            end = max((start + size for start, size in segments), default=0)
+            _check_end(end, page.parent.filehandle)
     page_axes = series.keyframe.axes
     if axes.endswith(page_axes) and "Y" in page_axes:
-        return _DecodedPlanes(file, series, axes[: len(axes) - len(page_axes)])
+        return _DecodedPlanes(series, axes[: len(axes) - len(page_axes)])
     return _ArrayPlanes(_LoadedSeries(series), axes, series.nbytes)
 
 
@@ -76,17 +81,10 @@ class _LoadedSeries:
         return self.array[key]
 
 
-def _ends(pages: list[Any]) -> Iterator[int]:
-    """Where the last byte of each page is."""
-    for page in pages:
-        segments = zip(page.dataoffsets, page.databytecounts, strict=True)
-        yield max((start + size for start, size in segments), default=0)
-
-
-def _check_end(end: int, file: tifffile.TiffFile) -> None:
+def _check_end(end: int, handle: tifffile.FileHandle) -> None:
     # JPEG's decoder makes up what is missing, so it must not come to that.
-    if end > file.filehandle.size:
-        raise ValueError(f"{end} bytes were wanted, {file.filehandle.size} are there")
+    if end > handle.size:
+        raise ValueError(f"{end} bytes of {handle.name} were wanted, {handle.size} are there")
 
 
 class _ArrayPlanes:
@@ -94,6 +92,7 @@ class _ArrayPlanes:
 
     def __init__(self, array: FileArray | _LoadedSeries, axes: str, resident_bytes: int) -> None:
         self.array, self.axes, self.resident_bytes = array, axes, resident_bytes
+        self.missing: frozenset[int] = frozenset()
         y, x = axes.index("Y"), axes.index("X")
         self.sample_axis = x + 1 if len(axes) > x + 1 and axes[x + 1] in "CS" else None
         inside = {y, x, self.sample_axis}
@@ -112,47 +111,72 @@ class _ArrayPlanes:
         return part[:, :, None] if part.ndim == 2 else part
 
 
-class _DecodedPlanes:
-    """Planes of a page each, in tiles or strips that are decoded as they are needed."""
+class _Layout:
+    """How the tiles or strips lie in the pages of a file that are alike."""
 
-    def __init__(
-        self, file: tifffile.TiffFile, series: tifffile.TiffPageSeries, leading: str
-    ) -> None:
-        self.file, self.pages, self.leading = file.filehandle, series.pages, leading
-        self.page = series.keyframe
-        self.dtype = np.dtype(self.page.dtype)
-        separate, depth, height, width, contiguous = self.page.shaped
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        _, depth, height, width, _ = page.shaped
         # Several values where one was due arrive as a tuple, whose products are longer tuples.
-        self.rows, self.columns = int(self.page.tilelength), int(self.page.tilewidth)
-        if not self.page.is_tiled:
-            self.rows, self.columns = min(self.page.rowsperstrip, height), width
+        self.rows, self.columns = int(page.tilelength), int(page.tilewidth)
+        if not page.is_tiled:
+            self.rows, self.columns = min(page.rowsperstrip, height), width
         if depth != 1:
             raise ValueError(f"a page of depth {depth}")
+        self.down, self.across = math.ceil(height / self.rows), math.ceil(width / self.columns)
+
+
+class _DecodedPlanes:
+    """Planes of a page each, in tiles or strips that are decoded as they are needed.
+
+    They may lie in several files, which need not be compressed alike.
+    """
+
+    def __init__(self, series: tifffile.TiffPageSeries, leading: str) -> None:
+        self.pages, self.leading, page = series.pages, leading, series.keyframe
+        self.shaped, self.dtype = page.shaped, np.dtype(page.dtype)
+        self.first = _Layout(page)
+        self.layouts = {id(page): self.first}
+        absent = []
+        for number, each in enumerate(series.pages):
+            if each is None:
+                absent.append(number)
+            elif id(each.keyframe) not in self.layouts:
+                self.layouts[id(each.keyframe)] = _Layout(each.keyframe)
+        self.missing = frozenset(absent)
+        kinds = {(layout.page.shaped, layout.page.dtype) for layout in self.layouts.values()}
+        if len(kinds) > 1:
+            raise ValueError(f"planes of several shapes or depths: {sorted(map(str, kinds))}")
+        separate, _, height, width, contiguous = page.shaped
         self.shape = (height, width, separate * contiguous)
-        segment = self.rows * self.columns * contiguous * self.dtype.itemsize
+        largest = max(layout.rows * layout.columns for layout in self.layouts.values())
         total = height * width * separate * contiguous * self.dtype.itemsize
-        self.resident_bytes = min(total * len(series.pages), _CACHE_BYTES) + segment
+        cached = min(total * len(series.pages), _CACHE_BYTES)
+        self.resident_bytes = cached + largest * contiguous * self.dtype.itemsize
         self.cache: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         self.cached_bytes = 0
 
     def read(self, number: int, rows: slice, columns: slice) -> NDArray[Any]:
-        separate, contiguous = self.page.shaped[0], self.page.shaped[4]
+        separate, _, _, _, contiguous = self.shaped
         high, wide = rows.stop - rows.start, columns.stop - columns.start
         out = np.zeros((high, wide, separate, contiguous), self.dtype)
-        across = math.ceil(self.shape[1] / self.columns)
-        down = math.ceil(self.shape[0] / self.rows)
-        for row in range(rows.start // self.rows, math.ceil(rows.stop / self.rows)):
+        lie = self._layout(number)
+        for row in range(rows.start // lie.rows, math.ceil(rows.stop / lie.rows)):
             for column in range(
-                columns.start // self.columns, math.ceil(columns.stop / self.columns)
+                columns.start // lie.columns, math.ceil(columns.stop / lie.columns)
             ):
-                y, x = row * self.rows - rows.start, column * self.columns - columns.start
+                y, x = row * lie.rows - rows.start, column * lie.columns - columns.start
                 for sample in range(separate):
-                    index = (sample * down + row) * across + column
+                    index = (sample * lie.down + row) * lie.across + column
                     segment = self._segment(number, index)[max(-y, 0) :, max(-x, 0) :]
                     place = out[max(y, 0) :, max(x, 0) :, sample]
                     h, w = (min(a, b) for a, b in zip(segment.shape, place.shape[:2], strict=False))
                     place[:h, :w] = segment[:h, :w]
         return out.reshape(high, wide, separate * contiguous)
+
+    def _layout(self, number: int) -> _Layout:
+        page = self.pages[number]
+        return self.first if page is None else self.layouts[id(page.keyframe)]
 
     def _segment(self, number: int, index: int) -> NDArray[Any]:
         """A decoded tile or strip (h, w, S), from the cache if it is there."""
@@ -168,22 +192,37 @@ class _DecodedPlanes:
         return segment
 
     def _decode(self, number: int, index: int) -> NDArray[Any]:
-        page = self.pages[number]
+        page, layout = self.pages[number], self._layout(number)
         data = None
         if page is not None and page.databytecounts[index]:
-            self.file.seek(page.dataoffsets[index])
-            data = self.file.read(page.databytecounts[index])
-            self._check_jpeg(data)
+            with _open(page.parent.filehandle) as handle:
+                handle.seek(page.dataoffsets[index])
+                data = handle.read(page.databytecounts[index])
+            _check_jpeg(data, layout)
         tables: dict[str, Any] = {}
         if page is not None and page.jpegtables is not None:
-            tables = {"jpegtables": page.jpegtables, "jpegheader": self.page.jpegheader}
-        segment, _, shape = self.page.decode(data, index, **tables)
+            tables = {"jpegtables": page.jpegtables, "jpegheader": layout.page.jpegheader}
+        segment, _, shape = layout.page.decode(data, index, **tables)
         if segment is None:
-            return np.full(shape[1:], self.page.nodata, self.dtype)
+            return np.full(shape[1:], layout.page.nodata, self.dtype)
         return np.asarray(segment[0])
 
-    def _check_jpeg(self, data: bytes) -> None:
-        """Refuse a JPEG image that is larger than its tile or strip, before it is decoded."""
-        size = encoded_size(data)
-        if size is not None and size.height * size.width > _JPEG_SLACK * self.rows * self.columns:
-            raise ValueError(f"a JPEG of {size.width} x {size.height} pixels in a smaller tile")
+
+@contextmanager
+def _open(handle: tifffile.FileHandle) -> Iterator[tifffile.FileHandle]:
+    """One of several files, which tifffile leaves closed: there may be more than can be open."""
+    was_closed = handle.closed
+    if was_closed:
+        handle.open()
+    try:
+        yield handle
+    finally:
+        if was_closed:
+            handle.close()
+
+
+def _check_jpeg(data: bytes, layout: _Layout) -> None:
+    """Refuse a JPEG image that is larger than its tile or strip, before it is decoded."""
+    size = encoded_size(data)
+    if size is not None and size.height * size.width > _JPEG_SLACK * layout.rows * layout.columns:
+        raise ValueError(f"a JPEG of {size.width} x {size.height} pixels in a smaller tile")

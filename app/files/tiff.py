@@ -2,32 +2,25 @@
 
 import logging
 import math
-import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from .arrays import ImageError
+from .axes import UNNAMED_CHANNELS
+from .claims import check_missing, claims_too_much, doubts
+from .colours import Colours
+from .directories import MendedFile, follow
+from .ome import read_ome
+from .pixel_size import Size, tiff_pixel_size
 from .planes import open_planes
 
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-# A first or last axis without a name is channels if it is shorter than this, and the shortest.
-_UNNAMED_CHANNELS = 8
-_MAX_PAGES = 10_000
 _MAX_CHANNELS = 256
-_ALPHA = (1, 2)  # of the ExtraSamples tag: whether or not the colours were multiplied by it
-
-# Colours that are neither grey nor red, green and blue; JPEG and JPEG 2000 turn YCbCr into RGB.
-_OTHER_COLOURS = ("SEPARATED", "YCBCR", "CIELAB", "ICCLAB", "ITULAB", "LOGLUV")
-_DECODES_COLOUR = (6, 7, 33003, 33004, 33005, 33007, 34712, 34892)
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +42,15 @@ class TiffImage:
     def __init__(self, path: Path, stack: str) -> None:
         self.path = path
         with self._blamed():
-            self._file = tifffile.TiffFile(path)
+            self._chain = follow(path)
+            self._ome = read_ome(self._chain.description)
+            self._source = MendedFile(path, self._chain) if self._chain.patches else None
         try:
             with self._blamed():
+                self._file = self._open_file(**doubts(path, self._ome))
                 self._open(stack)
         except ImageError:
-            self._file.close()
+            self.close()
             raise
 
     def __enter__(self) -> Self:
@@ -64,7 +60,10 @@ class TiffImage:
         self.close()
 
     def close(self) -> None:
-        self._file.close()
+        if hasattr(self, "_file"):
+            self._file.close()
+        if self._source is not None:
+            self._source.close()
 
     def __getitem__(self, window: tuple[slice, slice]) -> NDArray[Any]:
         sides = self._planes.shape[:2]
@@ -72,9 +71,25 @@ class TiffImage:
         with self._blamed():
             return self._colours.finish(self._read(rows, columns))
 
+    @property
+    def pixel_size(self) -> Size | None:
+        """(y, x) micrometres."""
+        return tiff_pixel_size(self._file, self._series, self._ome)
+
+    def _open_file(self, **flags: bool) -> tifffile.TiffFile:
+        if self.path.suffix.lower() == ".ndpi":  # of which tifffile looks at the name alone
+            flags["is_ndpi"] = self._chain.is_ndpi
+        arguments: dict[str, Any] = flags
+        return tifffile.TiffFile(self._source or self.path, **arguments)
+
     def _open(self, stack: str) -> None:
-        _check_chain(self._file)
-        series = max(self._file.series, key=lambda series: series.size)
+        if min(self._file.pages.first.shaped) < 0:
+            raise ValueError(f"a page of shape {self._file.pages.first.shape}")
+        series = self._choose_series()
+        if claims_too_much(self._file, series, self._chain):
+            self._file.close()
+            self._file = self._open_file(is_shaped=False, is_imagej=False)
+            series = self._choose_series()
         if not series.size or series.dtype is None or series.dtype.kind not in "buif":
             raise ImageError(
                 f"{self.path}: holds {series.dtype} values in shape {series.shape}; "
@@ -84,8 +99,10 @@ class TiffImage:
             logger.warning("%d images in the file; the largest is used", len(self._file.series))
         axes = _name_axes(series.axes, series.shape)
         self._planes = open_planes(self.path, self._file, series, axes)
-        self._numbers = self._choose_planes(axes, series.shape, stack)
-        self._colours = _Colours(series.keyframe, self.path)
+        check_missing(self.path, self._ome, series, self._chain, self._planes.missing)
+        numbers, kept = self._number_planes(axes, series.shape)
+        self._numbers = self._choose_planes(numbers, axes, series.shape, stack)
+        self._colours = Colours(series.keyframe, self.path)
         height, width, samples = self._planes.shape
         plane_bytes = height * width * samples * series.dtype.itemsize
         self.decoded_bytes = plane_bytes * self._numbers.size
@@ -93,17 +110,50 @@ class TiffImage:
         nothing = np.zeros((1, 1, samples * self._numbers.shape[1]), series.dtype)
         pixel = self._colours.finish(nothing)
         self.dtype, self.shape = pixel.dtype, (height, width, pixel.shape[2])
-        names = _channel_names(self._file, series)
-        self.channel_names = names if len(names) == pixel.shape[2] and any(names) else ()
+        names = self._channel_names(series)
+        if len(names) == len(kept):
+            names = [name for name, stays in zip(names, kept, strict=True) if stays]
+        self._series = series
+        self.channel_names = tuple(names) if len(names) == pixel.shape[2] and any(names) else ()
 
-    def _choose_planes(self, axes: str, shape: tuple[int, ...], stack: str) -> NDArray[np.int64]:
-        """Numbers (S, C) of the planes: the maximum over S, side by side along C."""
+    def _choose_series(self) -> tifffile.TiffPageSeries:
+        """The largest image that has a plane in this file and not only in others beside it."""
+
+        def own() -> list[tifffile.TiffPageSeries]:
+            return [
+                series
+                for series in self._file.series
+                if series.keyframe.parent is self._file
+                or any(page is not None and page.parent is self._file for page in series.pages)
+            ]
+
+        if not own():
+            logger.warning("its description tells of other files alone and is left aside")
+            self._file.close()
+            self._file = self._open_file(is_ome=False)
+        return max(own(), key=lambda series: series.size)
+
+    def _number_planes(
+        self, axes: str, shape: tuple[int, ...]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Numbers (S, C) of the planes along depth or time, and of channels; which C are there.
+
+        What no plane of is there is left out.
+        """
         letters = self._planes.leading
         lengths = [shape[axes.index(letter)] for letter in letters]
         numbers = np.arange(math.prod(lengths)).reshape(lengths)
         channels = [k for k, letter in enumerate(letters) if letter in "CS"]
         numbers = np.moveaxis(numbers, channels, range(-len(channels), 0))
         numbers = numbers.reshape(-1, math.prod(lengths[k] for k in channels))
+        missing = np.isin(numbers, list(self._planes.missing))
+        kept = np.asarray(~missing.all(axis=0))
+        return numbers[~missing.all(axis=1)][:, kept], kept
+
+    def _choose_planes(
+        self, numbers: NDArray[np.int64], axes: str, shape: tuple[int, ...], stack: str
+    ) -> NDArray[np.int64]:
+        """Numbers (S, C) of the planes: the maximum over S, side by side along C."""
         total = numbers.shape[1] * self._planes.shape[2]
         if total > _MAX_CHANNELS:
             raise ImageError(f"{self.path}: has {total} channels; export those that matter")
@@ -129,6 +179,19 @@ class TiffImage:
             highest = np.maximum(highest, plane(numbers))
         return highest
 
+    def _channel_names(self, series: tifffile.TiffPageSeries) -> list[str]:
+        """The names that OME-XML or ImageJ gives to the channels or planes of a series."""
+        names: list[str] = []
+        # Images without pixels in this file are no series, and then it is unknown which is which.
+        if series.kind == "ome" and self._ome and len(self._ome.images) == len(self._file.series):
+            pairs = zip(self._ome.images, self._file.series, strict=True)
+            names = [*next(image.channels for image, other in pairs if other is series)]
+        elif series.kind == "imagej":
+            labels = (self._file.imagej_metadata or {}).get("Labels", [])
+            # What follows in further lines is not the name.
+            names = [str(label).strip().partition("\n")[0] for label in labels]
+        return ["".join(filter(str.isprintable, name)).strip() for name in names]
+
     @contextmanager
     def _blamed(self) -> Iterator[None]:
         """Name the file, whatever goes wrong in it."""
@@ -144,29 +207,6 @@ class TiffImage:
             ) from error
 
 
-def _check_chain(file: tifffile.TiffFile) -> None:
-    """Follow the pages' pointers to one another, which may form a loop or lead out of the file.
-
-    Raises:
-        ValueError, struct.error: they do.
-    """
-    form, handle = file.tiff, file.filehandle
-    offset = file.pages.first.offset
-    if min(file.pages.first.shaped) < 0:
-        raise ValueError(f"a page of shape {file.pages.first.shape}")
-    seen: set[int] = set()
-    while offset and not form.is_ndpi:  # which has pointers of its own kind
-        if offset in seen:
-            raise ValueError(f"the page at {offset} follows itself")
-        if len(seen) == _MAX_PAGES:
-            raise ValueError(f"more than {_MAX_PAGES} pages, but one image was wanted")
-        seen.add(offset)
-        handle.seek(offset)
-        (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
-        handle.seek(tags * form.tagsize, os.SEEK_CUR)
-        (offset,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
-
-
 def _name_axes(axes: str, shape: tuple[int, ...]) -> str:
     """Call an axis without a name C where it is channels by its length."""
     long = [k for k, n in enumerate(shape) if n > 1 or axes[k] in "YX"]
@@ -174,62 +214,12 @@ def _name_axes(axes: str, shape: tuple[int, ...]) -> str:
         return axes
     a, b, c = (shape[k] for k in long)
     named = list(axes)
-    if c < min(_UNNAMED_CHANNELS, a, b):
+    if c < min(UNNAMED_CHANNELS, a, b):
         for k, letter in zip(long, "YXC", strict=True):
             named[k] = letter
-    elif a < min(_UNNAMED_CHANNELS, b, c):
+    elif a < min(UNNAMED_CHANNELS, b, c):
         named[long[0]] = "C"
     else:
         return axes
     logger.warning("axes %s of lengths %s are not named; read as %s", axes, shape, "".join(named))
     return "".join(named)
-
-
-def _channel_names(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[str, ...]:
-    """The names that OME-XML or ImageJ gives to the channels or planes of a series."""
-    names: list[str] = []
-    if series.kind == "ome":
-        images = ElementTree.fromstring(file.ome_metadata or "").findall("{*}Image")
-        # Images without pixels in this file are no series, and then it is unknown which is which.
-        if len(images) == len(file.series):
-            image = next(i for i, s in zip(images, file.series, strict=True) if s is series)
-            channels = image.findall("{*}Pixels/{*}Channel")
-            names = [channel.get("Name", "") for channel in channels]
-    elif series.kind == "imagej":
-        labels = (file.imagej_metadata or {}).get("Labels", [])
-        # What follows in further lines is not the name.
-        names = [str(label).strip().partition("\n")[0] for label in labels]
-    return tuple("".join(filter(str.isprintable, name)).strip() for name in names)
-
-
-class _Colours:
-    """From the samples of a page to channels: palette, inverted levels, alpha."""
-
-    def __init__(self, page: Any, path: Path) -> None:
-        photometric = tifffile.PHOTOMETRIC(page.photometric)
-        is_decoded = photometric.name == "YCBCR" and page.compression in _DECODES_COLOUR
-        if photometric.name in _OTHER_COLOURS and not is_decoded:
-            raise ImageError(f"{path}: its colours are {photometric.name}; export it as RGB")
-        self.highest: int | None = None
-        if photometric is tifffile.PHOTOMETRIC.MINISWHITE:
-            self.highest = 2**page.bitspersample - 1
-        self.palette: NDArray[np.uint8] | None = None
-        if photometric is tifffile.PHOTOMETRIC.PALETTE:
-            colours = np.asarray(page.colormap).T  # of 16 bits, but some write only 8
-            self.palette = (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)
-        extra = page.extrasamples or ()
-        first = page.samplesperpixel - len(extra)
-        self.samples = page.samplesperpixel
-        self.alpha = [first + k for k, kind in enumerate(extra) if kind in _ALPHA]
-
-    def finish(self, block: NDArray[Any]) -> NDArray[Any]:
-        if block.dtype == np.bool_:
-            block = block.astype(np.uint8)
-        if self.palette is not None:
-            return np.asarray(self.palette[block[:, :, 0]])
-        if self.highest is not None and block.dtype.kind == "u":
-            block = self.highest - block
-        if self.alpha and block.shape[2] % self.samples == 0:
-            stays = [k for k in range(block.shape[2]) if k % self.samples not in self.alpha]
-            block = block[:, :, stays]
-        return block

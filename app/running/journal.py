@@ -1,20 +1,22 @@
 """What has become of each image: line by line while a run goes on, in run.json when it has ended.
 
-A line is written before an image is begun and another when it has ended, so that whatever ends
-the process, it is known which images are settled and which ones were at work.
+Each run has a journal of its own. A line is written before an image is begun and another when it
+has ended, so that whatever ends the process, it is known which images are settled and which ones
+were at work. Every line names its run.
 """
 
 import contextlib
 import json
+import secrets
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..files.atomic import atomic_write
-
 RUN_FILE = "run.json"
-JOURNAL_FILE = "run.jsonl"
+RUNS_FOLDER = ".runs"  # in the output folder, while runs go on
+SUFFIX = ".jsonl"  # of a run's journal in it
 STARTED, DONE, FAILED = "started", "done", "failed"
 # One of several that were at work when the process crashed: to be tried alone.
 SUSPECT = "suspect"
@@ -23,22 +25,18 @@ Record = dict[str, Any]
 
 
 class Journal:
-    """The records of a run, in its output folder; several threads may add to them.
+    """The records of one run; several threads may add to them.
 
     Args:
-        folder: where the label images go.
-        records: those of images that are settled already.
+        path: of the journal's file.
+        run: names the run in every line.
     """
 
-    def __init__(self, folder: Path, records: Iterable[Record]) -> None:
-        self.folder = folder
-        self.records = {record["image"]: record for record in records}
+    def __init__(self, path: Path, run: str) -> None:
+        self.path, self.run = path, run
+        self.records: dict[str, Record] = {}
         self._lock = threading.Lock()
         self._closed = False
-        lines = "".join(json.dumps(record) + "\n" for record in self.records.values())
-        with atomic_write(folder / JOURNAL_FILE) as part:
-            part.write_text(lines)
-        (folder / RUN_FILE).unlink(missing_ok=True)
 
     def append(self, record: Record) -> None:
         """Add what is known of an image; a full disk costs the line, not the run.
@@ -48,47 +46,77 @@ class Journal:
         with self._lock:
             if self._closed:
                 return
-            self.records[record["image"]] = record
+            line = {"run": self.run, **record, "time": time.time()}
+            self.records[record["image"]] = line
             with contextlib.suppress(OSError):
-                append_line(self.folder, record)
+                append_line(self.path, line)
 
-    def close(self, header: Record) -> None:
-        """Turn the journal into ``run.json``.
-
-        Args:
-            header: what is to be known of the run as a whole.
-
-        Raises:
-            OSError: it can't be written; the journal stays.
-        """
+    def close(self) -> None:
         with self._lock:
             self._closed = True
-        records = [self.records[name] for name in sorted(self.records)]
-        records = [record for record in records if record["status"] in SETTLED]
-        counts = {status: sum(r["status"] == status for r in records) for status in SETTLED}
-        text = json.dumps({**header, **counts, "images": records}, indent=1)
-        with atomic_write(self.folder / RUN_FILE) as part:
-            part.write_text(text + "\n")
-        (self.folder / JOURNAL_FILE).unlink(missing_ok=True)
 
 
-def append_line(folder: Path, record: Record) -> None:
-    """Add a record to the journal."""
-    with (folder / JOURNAL_FILE).open("a") as file:
-        file.write(json.dumps(record) + "\n")
+def new_run() -> str:
+    """A name for a run: when it began, and what no other has."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(4)
+
+
+def journal_path(folder: Path, run: str) -> Path:
+    """The journal of a run in an output folder."""
+    return folder / RUNS_FOLDER / f"{run}{SUFFIX}"
+
+
+def append_line(path: Path, line: Record) -> None:
+    """Add a line to a journal."""
+    with path.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def read_lines(path: Path, start: int = 0) -> tuple[list[Record], int]:
+    """The lines of a journal from a byte on, and the byte after them.
+
+    Half a line, of a killed process or a full disk, is none.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            whole, end, _ = file.read().rpartition(b"\n")
+    except OSError:
+        return [], start
+    lines = []
+    for line in whole.splitlines():
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict):
+                lines.append(record)
+    return lines, start + len(whole + end)
+
+
+def read_journals(folder: Path) -> list[Record]:
+    """The lines of all runs that share an output folder."""
+    paths = sorted((folder / RUNS_FOLDER).glob(f"*{SUFFIX}"))
+    return [line for path in paths for line in read_lines(path)[0]]
+
+
+def latest(lines: Iterable[Record]) -> dict[str, Record]:
+    """The record that counts of each image: the last of a run, of several runs one that settles."""
+    found: dict[str, Record] = {}
+    for line in lines:
+        if not {"image", "status"} <= line.keys():
+            continue
+        before = found.get(line["image"], {})
+        settled = before.get("status") in SETTLED and line["status"] not in SETTLED
+        if not (settled and before.get("run") != line.get("run")):
+            found[line["image"]] = line
+    return found
 
 
 def read_records(folder: Path) -> dict[str, Record]:
-    """The last record of each image, by its name: from run.json, then from the journal."""
-    lines = []
+    """The last record of each image of an output folder: from run.json, then from journals."""
+    lines: list[Any] = []
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         lines += json.loads((folder / RUN_FILE).read_text())["images"]
-    with contextlib.suppress(OSError, ValueError):
-        for line in (folder / JOURNAL_FILE).read_text().splitlines():
-            # A killed process or a full disk may have left half a line.
-            with contextlib.suppress(ValueError):
-                lines.append(json.loads(line))
-    return {r["image"]: r for r in lines if isinstance(r, dict) and {"image", "status"} <= r.keys()}
+    return latest([line for line in lines if isinstance(line, dict)] + read_journals(folder))
 
 
 def identity(path: Path) -> list[int]:

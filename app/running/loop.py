@@ -1,22 +1,20 @@
 """Many images, small ones several at once, each of which fails for itself."""
 
-import logging
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
-from contextlib import contextmanager
 from pathlib import Path
 
 from ..files.arrays import ImageError, size_text
 from ..files.open import claimed_pixels
+from ..log import warnings_collected
 from ..predict import Predictor
 from ..settings import sha256
 from .journal import DONE, FAILED, Record, identity
 from .memory import peak_memory, restart_peak_memory
 from .records import outcome_record
+from .remedies import explain
 
 _PATIENCE = 0.5  # seconds for images at work when the run is interrupted
-_MAX_WARNINGS = 10  # of an image; a broken file can cause thousands
 
 
 def find_small(images: list[Path], stack: str, max_pixels: int) -> set[Path]:
@@ -26,18 +24,19 @@ def find_small(images: list[Path], stack: str, max_pixels: int) -> set[Path]:
 
 
 def do_all(
-    work: Callable[[Path], Record], images: list[Path], small: set[Path], at_once: int
+    work: Callable[[Path], Record | None], images: list[Path], small: set[Path], at_once: int
 ) -> Iterator[Record]:
     """Work on all images: the small ones first, several at once, then each of the others alone.
 
     Yields:
-        What the work returns, as it ends.
+        What the work returns, as it ends, unless that is None.
     """
     pool = ThreadPoolExecutor(at_once)
     futures = [pool.submit(work, image) for image in images if image in small]
     try:
         for future in as_completed(futures):
-            yield future.result()
+            if (record := future.result()) is not None:
+                yield record
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         # After an interrupt what is at work is waited for, since that is small, but not for ever.
@@ -45,7 +44,8 @@ def do_all(
     for image in images:
         if image not in small:
             restart_peak_memory()
-            yield work(image)
+            if (record := work(image)) is not None:
+                yield record
 
 
 def segment_one(
@@ -70,33 +70,9 @@ def segment_one(
                 "image as a tiled TIFF, which is read in parts, or cut it into several"
             )
         except OSError as error:
-            reason = error.strerror or str(error)
-            record["error"] = f"{source}: {target} can't be written ({reason}); free some space"
+            record["error"] = explain(error, source, target)
         # One image, whatever is wrong with it, must not cost the others.
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
             record["error"] = f"{source}: {problem}; please report this image"
     return {**record, "peak_memory": peak_memory(), "warnings": warnings}
-
-
-@contextmanager
-def warnings_collected() -> Iterator[list[str]]:
-    """What the stages, and the TIFF library, log as warnings in this thread, as texts."""
-    texts: list[str] = []
-    here = threading.get_ident()
-
-    class Collector(logging.Handler):
-        def emit(self, entry: logging.LogRecord) -> None:
-            text = entry.getMessage()
-            if entry.thread == here and text not in texts and len(texts) < _MAX_WARNINGS:
-                texts.append(text)
-
-    collector = Collector(logging.WARNING)
-    loggers = [logging.getLogger(name) for name in (__name__.partition(".")[0], "tifffile")]
-    for logger in loggers:
-        logger.addHandler(collector)
-    try:
-        yield texts
-    finally:
-        for logger in loggers:
-            logger.removeHandler(collector)

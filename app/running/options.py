@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import platform
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -11,18 +12,24 @@ from typing import Any, NoReturn
 from ..processor import available_threads
 from ..settings import WEIGHTS
 
+_PACKAGE = __name__.partition(".")[0]
+_COMMAND = "vsm" if _PACKAGE == "vsm" else f"python -m {_PACKAGE}"
 _NEGATIVE_LEVEL = re.compile(r"-[\d.].*g")
 
 
 def parse(arguments: list[str] | None = None, description: str = "") -> argparse.Namespace:
     """Read the command line; a wrong option ends the process with status 2.
 
+    So does another system than Linux, on which only --help and --version work.
+
     Args:
         arguments: by default those of the process.
         description: what --help tells before the options.
     """
     parser = _Parser(
-        prog="python -m app", description=description, formatter_class=argparse.RawTextHelpFormatter
+        prog=_COMMAND,
+        description=description.replace("python -m app", _COMMAND),
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("input", type=Path, help="an image, or a folder of images")
     parser.add_argument("output", type=Path, help="folder for the label images; made if missing")
@@ -41,9 +48,10 @@ def parse(arguments: list[str] | None = None, description: str = "") -> argparse
     )
     parser.add_argument(
         "--max-memory",
-        type=_gigabytes,
-        metavar="GB",
-        help="memory to use at most; images that need more are refused\n(default: what is free)",
+        type=_memory,
+        metavar="SIZE",
+        help="memory to use at most (2GB, 500MB); images that need more are\n"
+        "refused (default: what is free)",
     )
     parser.add_argument(
         "--device",
@@ -60,10 +68,24 @@ def parse(arguments: list[str] | None = None, description: str = "") -> argparse
     parser.add_argument(
         "--weights", type=Path, default=WEIGHTS, help="folder with settings.json and the graphs"
     )
+    parser.add_argument(
+        "--version",
+        action=_Version,
+        nargs=0,
+        help="tell the version, the commit, and the versions of the libraries, and end",
+    )
     add_options_of_looks(parser)
     given = sys.argv[1:] if arguments is None else arguments
     # What begins with a minus would be taken for an option; with a space before it, it is not.
-    return parser.parse_args([f" {a}" if _NEGATIVE_LEVEL.fullmatch(a) else a for a in given])
+    options = parser.parse_args([f" {a}" if _NEGATIVE_LEVEL.fullmatch(a) else a for a in given])
+    if sys.platform != "linux":
+        # That no crash of a decoder ends a run takes fork and prctl.
+        parser.exit(
+            2,
+            f"error: {_COMMAND} runs on Linux alone, this is {platform.system()}; use it from "
+            "Python (docs/python.md) or in the container (docs/container.md)\n",
+        )
+    return options
 
 
 def add_options_of_looks(parser: argparse.ArgumentParser) -> None:
@@ -106,6 +128,16 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message} (--help lists the options)\n")
+
+
+class _Version(argparse.Action):
+    """Tells the version and ends; only then the libraries are imported."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from ..version import describe
+
+        print(describe())
+        parser.exit()
 
 
 class _Limits(argparse.Action):
@@ -180,8 +212,12 @@ def _stack(text: str) -> str:
     return text
 
 
-def _gigabytes(text: str) -> int:
-    value = _float(text)
+def _memory(text: str) -> int:
+    """Bytes: 2 and 2GB are gigabytes; 500MB and 2GiB do as well."""
+    found = re.fullmatch(r"([\d.e+-]+)\s*(?:([kmgt])(i?)b?)?", text.strip(), re.IGNORECASE)
+    number, prefix, binary = found.groups() if found else ("nan", None, None)
+    value = _float(number)
     if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text}: a number above 0 was wanted")
-    return round(min(value, 1e9) * 1e9)
+        raise argparse.ArgumentTypeError(f"{text}: a size above 0 was wanted (2GB, 500MB)")
+    power = 1 + "kmgt".index((prefix or "g").lower())
+    return round(min(value, 1e9) * math.pow(1024 if binary else 1000, power))

@@ -6,10 +6,10 @@ from collections import defaultdict
 from pathlib import Path
 
 from ..files.arrays import size_text
+from ..files.folder import describe_passed, list_folder
 from ..files.labels import output_path
-from ..files.open import SUFFIXES, find_images
 from ..settings import sha256
-from .journal import DONE, SETTLED, Record, identity, read_records
+from .journal import DONE, SETTLED, Record, identity
 from .memory import available_memory
 
 # Images that need no more than this share of the free memory are tried however little there is.
@@ -20,44 +20,56 @@ class UsageError(ValueError):
     """The command can't be carried out as it was given."""
 
 
-def list_images(source: Path) -> list[Path]:
-    """The images of a folder, or the one file.
+def list_images(source: Path) -> tuple[list[Path], list[str]]:
+    """The images of a folder, or the one file; and what is passed over, in lines.
 
     Raises:
         UsageError: the path is missing, or no image is in the folder.
     """
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise UsageError(f"{source}: no such file or folder; give an image or a folder of images")
     try:
-        images = find_images(source)
+        if source.is_file():
+            return [source], []
+        if not source.is_dir():
+            raise UsageError(
+                f"{source}: no such file or folder; give an image or a folder of images"
+            )
+        listing = list_folder(source)
     except OSError as error:
         raise UsageError(f"{source}: can't be read ({error.strerror})") from error
-    if not images:
-        raise UsageError(f"{source}: no image in this folder; wanted {', '.join(SUFFIXES)}")
-    return images
+    passed_over = describe_passed(listing.passed)
+    if not listing.images:
+        found = "; ".join(passed_over) or "it is empty"
+        raise UsageError(f"{source}: no image in this folder ({found}); give one with images")
+    return listing.images, passed_over
 
 
-def plan_outputs(images: list[Path], folder: Path) -> dict[Path, Path]:
-    """The output file of each image.
+def plan_outputs(images: list[Path], folder: Path) -> tuple[dict[Path, Path], dict[Path, str]]:
+    """The output file of each image; and the images that would share one, with what is wrong.
 
     Raises:
-        UsageError: the folder can't be written to, two images would share an output file, or an
-            image would be overwritten.
+        UsageError: the folder can't be written to, or an image would be overwritten.
     """
     inputs = {image.resolve() for image in images}
     sources = defaultdict(list)
     for image in images:
         sources[output_path(image, folder)].append(image)
+    targets: dict[Path, Path] = {}
+    clashes: dict[Path, str] = {}
     for target, claimants in sources.items():
-        if len(claimants) > 1:
-            names = " and ".join(image.name for image in claimants)
-            raise UsageError(f"{names} would both be written to {target}; rename all but one")
         if target.resolve() in inputs:
             raise UsageError(f"{target} is one of the images; give another folder for the output")
+        if len(claimants) == 1:
+            targets[claimants[0]] = target
+            continue
+        names = " and ".join(image.name for image in claimants)
+        all_of_them = "both" if len(claimants) == 2 else "all"
+        for image in claimants:
+            clashes[image] = (
+                f"{image}: {names} would {all_of_them} be written to {target.name}; rename all "
+                "but one"
+            )
     prepare_folder(folder)
-    return {claimants[0]: target for target, claimants in sources.items()}
+    return targets, clashes
 
 
 def prepare_folder(folder: Path) -> None:
@@ -78,7 +90,9 @@ def prepare_folder(folder: Path) -> None:
     except OSError as error:
         raise UsageError(
             f"{folder}: user {user} can't write to this folder of user {folder.stat().st_uid} "
-            f"({error.strerror}); make it writable, or run as a user who may (docker run --user)"
+            f"({error.strerror}); make it writable, or run as a user who may "
+            '(docker run --user "$(id -u):$(id -g)")'
+            ""
         ) from error
 
 
@@ -104,25 +118,27 @@ def image_memory(limit: int | None, working_memory: int) -> int:
 
 
 def find_settled(
-    targets: dict[Path, Path], config_hash: str, *, resume: bool, restarted: bool
+    targets: dict[Path, Path],
+    earlier: dict[str, Record],
+    shared: dict[str, Record],
+    config_hash: str,
 ) -> dict[str, Record]:
     """Records of the images that need not be looked at, by name.
 
     Args:
-        targets: images and their outputs, at least one.
+        targets: images and their outputs.
+        earlier: records of earlier runs, whose outputs are kept if they are still valid.
+        shared: records of the runs at work, this one's earlier processes among them.
         config_hash: of everything that an output depends on beside the image.
-        resume: keep outputs of earlier runs that were made the same way and are still valid.
-        restarted: keep all that this run has settled.
     """
-    folder = next(iter(targets.values())).parent
-    records = read_records(folder) if resume or restarted else {}
-    if restarted:
-        return {name: record for name, record in records.items() if record["status"] in SETTLED}
-    return {
-        source.name: records[source.name]
-        for source, target in targets.items()
-        if is_valid(records.get(source.name, {}), source, target, config_hash)
-    }
+    settled = {}
+    for source, target in targets.items():
+        record = earlier.get(source.name, {})
+        if shared.get(source.name, {}).get("status") in SETTLED:
+            settled[source.name] = shared[source.name]
+        elif is_valid(record, source, target, config_hash):
+            settled[source.name] = record
+    return settled
 
 
 def is_valid(record: Record, source: Path, target: Path, config_hash: str) -> bool:

@@ -4,17 +4,17 @@ A broken file may crash a decoder, and a machine that runs out of memory kills w
 The child is forked before anything large is imported, so this costs a millisecond.
 """
 
-import argparse
 import contextlib
 import ctypes
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
-from .journal import FAILED, STARTED, SUSPECT, append_line, read_records
+from .console import flush, say
+from .journal import FAILED, STARTED, SUSPECT, append_line, journal_path, latest, read_lines
 
 _PR_SET_PDEATHSIG = 1  # from Linux' <sys/prctl.h>
 
@@ -34,8 +34,7 @@ def supervise(work: Callable[[bool], int], blame: Callable[[str], bool]) -> int:
     """
     crashed = False
     while True:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush()
         child = os.fork()
         if not child:
             os._exit(_work_as_child(work, crashed))
@@ -47,22 +46,32 @@ def supervise(work: Callable[[bool], int], blame: Callable[[str], bool]) -> int:
             return 1
 
 
-def blame_image(options: argparse.Namespace, cause: str) -> bool:
-    """Record which image has crashed the process, or which may have; false if none was at work."""
-    records = read_records(options.output)
+def blame_image(folder: Path, run: str, cause: str) -> bool:
+    """Record which image has crashed the process, or which may have.
+
+    Args:
+        folder: the output folder.
+        run: whose process it was; images of other runs are never blamed.
+        cause: the signal's name.
+
+    Returns:
+        Whether it is of use to go on: false if none was at work.
+    """
+    journal = journal_path(folder, run)
+    records = latest(read_lines(journal)[0])
     names = [name for name, record in records.items() if record["status"] == STARTED]
     if not names:
-        print(f"error: the process was ended by {cause} before any image", file=sys.stderr)
+        say(f"error: the process was ended by {cause} before any image")
         return False
     if len(names) > 1:
         for name in names:
-            append_line(options.output, {"image": name, "status": SUSPECT})
-        print(f"{cause} at {' or '.join(names)}; going on one image at a time", file=sys.stderr)
+            append_line(journal, {"run": run, "image": name, "status": SUSPECT})
+        say(f"{cause} at {' or '.join(names)}; going on one image at a time")
         return True
     hint = ", most likely for want of memory" if cause == "SIGKILL" else ""
     error = f"{names[0]}: ended the process ({cause}{hint}); the other images go on"
-    append_line(options.output, {"image": names[0], "status": FAILED, "error": error})
-    print(f"error: {error}", file=sys.stderr)
+    append_line(journal, {"run": run, "image": names[0], "status": FAILED, "error": error})
+    say(f"error: {error}")
     return True
 
 
@@ -79,11 +88,10 @@ def _work_as_child(work: Callable[[bool], int], crashed: bool) -> int:
         return 130
     # Not to be raised: this is a copy of the parent, whose own work must not go on in it.
     except Exception:
-        traceback.print_exc()
+        say(traceback.format_exc())
         return 1
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 
-from tests.app.image_kinds import GREY, RGB, bmp, jpeg, png, png_chunk, png_palette, tiff
+from tests.app.image_bytes import GREY, RGB, bmp, jpeg, png, png_chunk, png_palette, tiff
 
 NO_NEXT = bytes(4)  # that no IFD follows
 Tags = dict[int, int | list[int]]

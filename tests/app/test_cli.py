@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnxruntime
 import pytest
@@ -17,46 +16,14 @@ from app.processor import available_threads, has_vnni
 from app.running import run as runs
 from app.running.options import parse
 from tests.app import make_toy_graphs
-
-TOY = Path("tests/app/toy_weights")
-# Bright where the toy detector's two good boxes are, so that the toy segmenter fills them.
-IMAGE = np.full((48, 56), 20, np.uint8)
-IMAGE[2:18, 2:22] = IMAGE[6:32, 22:42] = 220
-LABEL = np.zeros((48, 56), np.uint16)
-LABEL[4:16, 4:20] = 1
-LABEL[8:30, 24:40] = 2
-
-
-def run(*arguments) -> int:
-    """The command line in this process; that the real one forks is shown in test_survival.py."""
-    options = [str(a) for a in (*arguments, "--device", "cpu")]
-    if "--weights" not in options:
-        options += ["--weights", str(TOY)]
-    return runs.run(parse(options))
-
-
-def outputs(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "in").mkdir()
-    return tmp_path
-
-
-def write(path: Path, image=IMAGE) -> None:
-    if "tif" in path.suffix.lower():
-        tifffile.imwrite(path, image)
-    else:
-        assert cv2.imwrite(str(path), image)
+from tests.app.command_line import LABEL, TOY, outputs, run, write
 
 
 def test_every_image_of_a_folder_gets_its_label_image(folder):
     for name in ("one.png", "two.of.many.TIF", "three.jpg"):
         write(folder / "in" / name)
     assert run(folder / "in", folder / "out") == 0
-    names = ["one_label.tiff", "three_label.tiff", "two_label.tiff"]
+    names = ["one_label.tiff", "three_label.tiff", "two.of.many_label.tiff"]
     assert outputs(folder / "out") == [*names[:1], "run.json", *names[1:]]
     for name in names:
         with tifffile.TiffFile(folder / "out" / name) as tiff:
@@ -64,6 +31,34 @@ def test_every_image_of_a_folder_gets_its_label_image(folder):
             assert tiff.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
             assert tiff.pages[0].dtype == np.uint16
             np.testing.assert_array_equal(tiff.asarray(), LABEL)
+
+
+def test_images_that_would_share_a_label_image_cost_only_themselves(folder, capsys):
+    for name in ("same.png", "same.tif", "drug_0.1uM.png", "drug_0.5uM.png"):
+        write(folder / "in" / name)
+    assert run(folder / "in", folder / "out") == 1
+    assert outputs(folder / "out") == [
+        "drug_0.1uM_label.tiff",
+        "drug_0.5uM_label.tiff",
+        "run.json",
+    ]
+    told = capsys.readouterr().err
+    assert told.count("same.png and same.tif would both be written to same_label.tiff") == 2
+    assert "2 of 4 images failed" in told
+
+
+def test_what_is_passed_over_is_named(folder, capsys):
+    write(folder / "in" / "one.png")
+    (folder / "in" / "notes.txt").write_text("x")
+    (folder / "in" / "scan.czi").write_bytes(b"ZISRAWFILE" + bytes(90))
+    (folder / "in" / "more").mkdir()
+    assert run(folder / "in", folder / "out") == 0
+    told = capsys.readouterr().err
+    assert "1 file is no image: notes.txt" in told and "not searched: more" in told
+    assert "CZI is not supported: scan.czi; " in told
+    (folder / "in" / "one.png").unlink()
+    assert run(folder / "in", folder / "out") == 2
+    assert "no image in this folder" in (told := capsys.readouterr().err) and "scan.czi" in told
 
 
 def test_one_file_as_input(folder):
@@ -160,7 +155,7 @@ def test_a_folder_that_may_not_be_written_to(folder):
     folder.chmod(0o755)
     # Root may write everywhere, so it becomes another user, once all that it needs is imported.
     script = (
-        "import os, sys, app.running.run; from app import __main__; "
+        "import os, sys, tqdm, app.running.run; from app import __main__; "
         "os.getuid() or os.setuid(12345); "
         "sys.exit(__main__.main(['in', 'out', '--weights', 'not looked for']))"
     )
@@ -176,7 +171,8 @@ def test_a_folder_that_may_not_be_written_to(folder):
     user = os.getuid() or 12345
     assert done.stderr == (
         f"error: out: user {user} can't write to this folder of user {os.getuid()} (Permission "
-        "denied); make it writable, or run as a user who may (docker run --user)\n"
+        "denied); make it writable, or run as a user who may "
+        '(docker run --user "$(id -u):$(id -g)")\n'
     )
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from app.files.open import ImageError, claimed_pixels, open_image
+from tests.app.guarded_reading import read_guarded
 from tests.app.hostile_images import Hostile, hostile
-from tests.app.image_kinds import STACK, Array, Kind, kinds
-from tests.app.test_fuzz import read_guarded
+from tests.app.image_bytes import STACK, Array
+from tests.app.image_kinds import Kind, kinds
 
 KINDS = {kind.name: kind for kind in kinds()}
 HOSTILE = {kind.name: kind for kind in hostile()}
@@ -22,7 +23,7 @@ CUT = [
     *("tiff_plain_strips.tif", "tiff_jpeg_tiles.tif", "tiff_zlib_tiles.tif", "tiff_big_tiles.tif"),
     *("tiff_lzw_strips.tif", "tiff_5_samples.tif", "tiff_3_pages.tif", "tiff_separate_tiles.tif"),
 ]
-TAKES = 2  # seconds at most for a harmful file
+TAKES = 2  # seconds of the processor at most for a harmful file
 TAKES_MEMORY = 2**29  # bytes at most
 
 
@@ -127,10 +128,17 @@ def test_a_stack_cut_short_is_not_taken_for_a_lower_one(name, share, tmp_path):
         read(path, "max")
 
 
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """Of every harmful file, by its name."""
+    folder = tmp_path_factory.mktemp("hostile")
+    paths = [placed(kind, folder) for kind in HOSTILE.values()]
+    return {o.path.name: o for o in read_guarded(paths, TAKES, TAKES_MEMORY)}
+
+
 @pytest.mark.parametrize("name", HOSTILE)
-def test_harm_is_refused_in_little_time_and_memory(name, tmp_path):
-    path = placed(HOSTILE[name], tmp_path)
-    (outcome,) = read_guarded([path], TAKES, TAKES_MEMORY)
+def test_harm_is_refused_in_little_time_and_memory(name, outcomes):
+    outcome = outcomes[name]
     assert outcome.good, f"{outcome.what}: {outcome.text}"
     if HOSTILE[name].refused:
         assert outcome.what == "refused", outcome.text

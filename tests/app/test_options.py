@@ -5,20 +5,17 @@ import os
 import pytest
 
 from app import __main__ as command
-from tests.app.test_cli import folder, run, write
-
-assert folder  # a fixture
+from app.running.options import parse
+from tests.app.command_line import run, write
 
 
 def test_wrong_usage_writes_nothing(folder, capsys):
     write(folder / "in" / "same.png")
-    write(folder / "in" / "same.more.tif")
     (folder / "empty").mkdir()
     (folder / "a_file").write_text("")
     cases = {
         (folder / "gone", folder / "out"): "gone: no such file or folder",
         (folder / "empty", folder / "out"): "empty: no image in this folder",
-        (folder / "in", folder / "out"): "same.more.tif and same.png would both be written",
         (
             folder / "in" / "same.png",
             folder / "a_file",
@@ -39,8 +36,9 @@ def test_wrong_usage_writes_nothing(folder, capsys):
         (["in"], "required: output"),
         (["in", "out", "--threads", "0"], "a whole number from 1 on was wanted"),
         (["in", "out", "--stack", "-1"], "the number of a plane was wanted"),
-        (["in", "out", "--max-memory", "0"], "a number above 0 was wanted"),
-        (["in", "out", "--max-memory", "much"], "a number above 0 was wanted"),
+        (["in", "out", "--max-memory", "0"], "a size above 0 was wanted (2GB, 500MB)"),
+        (["in", "out", "--max-memory", "500B"], "a size above 0 was wanted (2GB, 500MB)"),
+        (["in", "out", "--max-memory", "much"], "a size above 0 was wanted (2GB, 500MB)"),
         (["in", "out", "--time-budget", "organisers"], "unrecognized arguments"),
         (["in", "out", "--channels", "-1"], "numbers from 0 or names were wanted"),
         (["in", "out", "--channels", "0,,1"], "numbers from 0 or names were wanted"),
@@ -77,3 +75,19 @@ def test_a_wrong_command_line_ends_with_2_and_a_line(arguments, wanted, capsys):
 def test_the_last_limits_count():
     options = command.parse(["in", "out", "--limits", "1", "99", "--limits", "-.5g", "-1e-3g"])
     assert (options.percentiles, options.levels) == (None, (-0.5, -0.001))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("2", 2e9),
+        ("0.5", 5e8),
+        ("2GB", 2e9),
+        ("2 gb", 2e9),
+        ("500M", 5e8),
+        ("1TiB", 2**40),
+        ("2GiB", 2**31),
+    ],
+)
+def test_sizes_of_memory(text, size):
+    assert parse(["in", "out", "--max-memory", text]).max_memory == size

@@ -1,71 +1,21 @@
-"""What the user may choose by hand of how images are shown, and what is told of how they were."""
-
-import dataclasses
-import json
-import math
+"""What the user may choose by hand of how images are shown."""
 
 import numpy as np
 import pytest
 import tifffile
 
 from app.files.open import channel_names, open_image
-from app.look import Look
-from app.predict import Outcome, Predictor
-from app.running.records import describe, outcome_record
-from app.trial import Choice
+from app.predict import Predictor
+from tests.app.command_line import IMAGE, LABEL, TOY, label, outputs, report_of_one, run_in, write
 from tests.app.make_toy_graphs import METHOD
-from tests.app.test_cli import IMAGE, LABEL, TOY, folder, outputs, run, write
-
-assert folder  # a fixture
-
-BLANK = np.full_like(IMAGE, 20)
-# Three channels, of which one holds the cells.
-STAINS = np.stack([BLANK, IMAGE, BLANK]).astype(np.uint16) * 10
-NAMES = ["DAPI", "CD45", "Pan CK"]
-
-
-def report(folder):
-    """run.json as a whole, and its only image."""
-
-    def refuse(word):
-        raise AssertionError(f"{word} is no JSON")
-
-    whole = json.loads((folder / "out" / "run.json").read_text(), parse_constant=refuse)
-    (image,) = whole["images"]
-    return whole, image
-
-
-def write_ome(path, names=NAMES, image=STAINS):
-    metadata = {"axes": "CYX", "Channel": {"Name": names}}
-    tifffile.imwrite(path, image, ome=True, metadata=metadata, photometric="minisblack")
-
-
-def label(folder, name="a"):
-    return tifffile.imread(folder / "out" / f"{name}_label.tiff")
-
-
-def test_what_is_shown_is_told(folder):
-    write_ome(folder / "in" / "a.ome.tif")
-    assert run(folder / "in", folder / "out") == 0
-    whole, image = report(folder)
-    assert image["look"] == {
-        "channels": [0, 1, 2],
-        "names": NAMES,
-        "empty": [0, 2],
-        "limits": [None, [200.0, 2200.0], None],
-        "magnification": 1.0,
-        "usual": True,
-        "gains": {},
-    }
-    assert all(whole[k] is None for k in ("channels", "percentiles", "levels", "diameter"))
-    assert "note" not in image and "choice" not in image and "channel_names" not in image
+from tests.app.stains import BLANK, NAMES, STAINS, write_ome
 
 
 @pytest.mark.parametrize("given", ["1", "cd45", " CD45 "])
 def test_a_channel_by_number_or_name(given, folder):
     write_ome(folder / "in" / "a.ome.tif")
-    assert run(folder / "in", folder / "out", "--channels", given) == 0
-    whole, image = report(folder)
+    assert run_in(folder, "--channels", given) == 0
+    whole, image = report_of_one(folder)
     assert whole["channels"] == [1 if given == "1" else given.strip()]
     assert image["look"]["channels"] == [1] and image["look"]["names"] == ["CD45"]
     np.testing.assert_array_equal(label(folder), LABEL)
@@ -73,17 +23,17 @@ def test_a_channel_by_number_or_name(given, folder):
 
 def test_several_channels_in_the_order_they_are_given(folder):
     write_ome(folder / "in" / "a.ome.tif")
-    assert run(folder / "in", folder / "out", "--channels", "pan ck,1") == 0
-    whole, image = report(folder)
+    assert run_in(folder, "--channels", "pan ck,1") == 0
+    whole, image = report_of_one(folder)
     assert whole["channels"] == ["pan ck", 1]
     assert image["look"]["channels"] == [2, 1] and image["look"]["names"] == ["Pan CK", "CD45"]
 
 
 def test_channels_without_names(folder):
     write(folder / "in" / "a.png", np.dstack([BLANK, IMAGE, BLANK]))
-    assert run(folder / "in", folder / "out", "--channels", "1") == 0
-    assert report(folder)[1]["look"]["channels"] == [1]
-    assert "names" not in report(folder)[1]["look"]
+    assert run_in(folder, "--channels", "1") == 0
+    assert report_of_one(folder)[1]["look"]["channels"] == [1]
+    assert "names" not in report_of_one(folder)[1]["look"]
     np.testing.assert_array_equal(label(folder), LABEL)
 
 
@@ -98,7 +48,7 @@ def test_channels_without_names(folder):
 def test_a_channel_that_is_not_there_fails_its_image_alone(given, said, folder, capsys):
     write_ome(folder / "in" / "a.ome.tif")
     write_ome(folder / "in" / "b.ome.tif", [*NAMES, "CD4"], np.concatenate([STAINS, STAINS[:1]]))
-    failed = run(folder / "in", folder / "out", "--channels", given)
+    failed = run_in(folder, "--channels", given)
     error = capsys.readouterr().err
     assert failed == 1 and "a.ome.tif: " in error and said in error
     assert outputs(folder / "out") == ["b_label.tiff"] * ("dapi" not in given) + ["run.json"]
@@ -110,13 +60,13 @@ def test_a_channel_that_is_not_there_fails_its_image_alone(given, said, folder, 
 )
 def test_names_are_wanted_of_a_file_that_has_none(image, said, folder, capsys):
     write(folder / "in" / "a.png", image)
-    assert run(folder / "in", folder / "out", "--channels", "DAPI") == 1
+    assert run_in(folder, "--channels", "DAPI") == 1
     assert said in capsys.readouterr().err
 
 
 def test_a_name_of_several_channels_is_not_guessed(folder, capsys):
     write_ome(folder / "in" / "a.ome.tif", ["DAPI", "CD45", "DAPI"])
-    assert run(folder / "in", folder / "out", "--channels", "dapi") == 1
+    assert run_in(folder, "--channels", "dapi") == 1
     assert "2 channels dapi" in capsys.readouterr().err
 
 
@@ -158,34 +108,34 @@ def test_no_names_of_stacks_and_of_colour_pictures(tmp_path):
 
 def test_limits_by_percentiles(folder):
     write(folder / "in" / "a.png")
-    assert run(folder / "in", folder / "out", "--limits", "0", "99.5") == 0
-    whole, image = report(folder)
+    assert run_in(folder, "--limits", "0", "99.5") == 0
+    whole, image = report_of_one(folder)
     assert whole["percentiles"] == [0.0, 99.5] and whole["levels"] is None
     assert image["look"]["limits"] == [[20.0, 220.0]]
 
 
 def test_limits_by_grey_levels(folder):
     write(folder / "in" / "a.png")
-    assert run(folder / "in", folder / "out", "--limits", "-5.5g", "300g") == 0
-    whole, image = report(folder)
+    assert run_in(folder, "--limits", "-5.5g", "300g") == 0
+    whole, image = report_of_one(folder)
     assert whole["levels"] == [-5.5, 300.0] and whole["percentiles"] is None
     assert image["look"]["limits"] == [[-5.5, 300.0]]
     np.testing.assert_array_equal(label(folder), LABEL)
-    assert run(folder / "in", folder / "out", "--limits", "221g", "300g") == 0
+    assert run_in(folder, "--limits", "221g", "300g") == 0
     assert not label(folder).any()
 
 
 def test_a_magnification(folder):
     write(folder / "in" / "a.png")
-    assert run(folder / "in", folder / "out", "--magnification", "2") == 0
-    whole, image = report(folder)
+    assert run_in(folder, "--magnification", "2") == 0
+    whole, image = report_of_one(folder)
     assert whole["magnification"] == image["look"]["magnification"] == 2.0
 
 
 def test_a_diameter(folder):
     write(folder / "in" / "a.png")
-    assert run(folder / "in", folder / "out", "--diameter", "27") == 0
-    whole, image = report(folder)
+    assert run_in(folder, "--diameter", "27") == 0
+    whole, image = report_of_one(folder)
     assert whole["diameter"] == 27.0
     assert image["look"]["magnification"] == pytest.approx(METHOD.usual_diameter / 27, rel=1e-8)
 
@@ -193,14 +143,14 @@ def test_a_diameter(folder):
 @pytest.mark.parametrize("size", [("--magnification", "0.0625"), ("--diameter", "100000")])
 def test_an_image_may_be_shrunk_to_nothing(size, folder):
     write(folder / "in" / "a.png")
-    assert run(folder / "in", folder / "out", *size) == 0
+    assert run_in(folder, *size) == 0
     assert label(folder).shape == LABEL.shape
 
 
 def test_what_would_become_too_large_is_refused(folder, capsys):
     tifffile.imwrite(folder / "in" / "a.tif", shape=(30_000, 40_000), dtype=np.uint8)
     write(folder / "in" / "b.png")
-    assert run(folder / "in", folder / "out", "--magnification", "2") == 1
+    assert run_in(folder, "--magnification", "2") == 1
     said = "a.tif: would become 4800 megapixels at 2 times its size, 2147 at most are done; give"
     assert said in capsys.readouterr().err
     assert outputs(folder / "out") == ["b_label.tiff", "run.json"]
@@ -218,86 +168,11 @@ def test_resume_starts_over_when_the_way_has_changed(folder, capsys):
         ("--magnification", "2"),
     ]
     for way in ways:
-        assert run(folder / "in", folder / "out", "--resume", *way) == 0
+        assert run_in(folder, "--resume", *way) == 0
         assert "settled" not in capsys.readouterr().err
-        assert run(folder / "in", folder / "out", "--resume", *way) == 0
+        assert run_in(folder, "--resume", *way) == 0
         assert "1 are settled already" in capsys.readouterr().err
-        assert report(folder)[1]["status"] == "done"
-
-
-LOOK = Look((0, 1, 2), ((5.0, 90.0), (120.0, 1234.56789), None), 1.4)
-
-
-@pytest.mark.parametrize(
-    ("changes", "names", "line"),
-    [
-        ({"channels": (1,), "limits": LOOK.limits[1:2]}, NAMES, "by channel 1 (CD45)"),
-        ({"channels": (0, 1), "limits": LOOK.limits[:2]}, [], "by channels 0 and 1"),
-        (
-            {"channels": (2,), "limits": ((120.0, 3400.0),), "magnification": 0.7},
-            ["", "", ""],
-            "by channel 2, with limits 120 to 3400, at 0.5 times the usual size",
-        ),
-        (
-            {"limits": ((5.0, 70.0), *LOOK.limits[1:])},
-            NAMES,
-            "with limits 5 to 70, 120 to 1234.6",
-        ),
-        ({"magnification": 2.8}, NAMES, "at 2 times the usual size"),
-    ],
-)
-def test_only_what_differs_is_told(changes, names, line):
-    assert describe(dataclasses.replace(LOOK, **changes), LOOK, names) == f"shown {line}"
-
-
-def test_a_line_stays_short():
-    many = Look(tuple(range(20)), ((0.0, 1.0),) * 20, 1.0)
-    other = dataclasses.replace(many, limits=((0.0, 2.0),) * 20)
-    assert describe(other, many, []) == "shown with other limits"
-
-
-def test_another_look_is_told_in_a_line_and_in_the_report(folder, capsys, monkeypatch):
-    write_ome(folder / "in" / "a.ome.tif")
-    real = Predictor.predict_file
-
-    def changed(self, *arguments):
-        other = Look((1,), ((120.0, 3400.123456789),), 0.5)
-        outcome = real(self, *arguments)
-        choice = outcome.choice._replace(look=other, gains={"magnification": 0.25})
-        return dataclasses.replace(outcome, choice=choice)
-
-    monkeypatch.setattr(Predictor, "predict_file", changed)
-    assert run(folder / "in", folder / "out") == 0
-    line = "shown by channel 1 (CD45), with limits 120 to 3400.1, at 0.5 times the usual size"
-    assert f"\na.ome.tif: {line}\n" in capsys.readouterr().err
-    image = report(folder)[1]
-    assert image["note"] == line
-    assert image["look"] == {
-        "channels": [1],
-        "names": ["CD45"],
-        "empty": [0, 2],
-        "limits": [[120.0, 3400.12346]],
-        "magnification": 0.5,
-        "usual": False,
-        "gains": {"magnification": 0.25},
-    }
-
-
-def test_an_image_of_nothing_is_warned_of(folder, capsys):
-    noise = np.random.default_rng(0).normal(100, 5, (200, 220)).round().astype(np.uint8)
-    write(folder / "in" / "a.png", noise)
-    assert run(folder / "in", folder / "out") == 0
-    (warning,) = report(folder)[1]["warnings"]
-    assert warning.startswith("nothing stands out of the noise")
-    assert f"warning: a.png: {warning}\n" in capsys.readouterr().err
-    assert report(folder)[1]["look"]["channels"] == [] and not label(folder).any()
-
-
-def test_what_is_not_finite_is_null():
-    look = Look((0,), ((-math.inf, 1 / 3),), 1.0)
-    choice = Choice(look, look, (), {}, None)
-    outcome = Outcome(4, 5, 1, "float64", 0, (), choice, {})
-    assert outcome_record(outcome)["look"]["limits"] == [[None, 0.333333333]]
+        assert report_of_one(folder)[1]["status"] == "done"
 
 
 def test_channels_by_hand_from_python(folder):

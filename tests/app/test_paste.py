@@ -66,13 +66,12 @@ def test_nothing_to_paste_is_background():
 
 
 def test_more_than_65535_cells_need_32_bits():
-    count = 2**16
-    boxes = np.array([[x, y, x + 1, y + 1] for y in range(256) for x in range(256)])
-    masks = [np.ones((1, 1), bool)] * count
-    labels = paste_all(masks, boxes, (256, 256), 1)
-    assert labels.dtype == np.uint32 and labels.count == labels[:, :].max() == count
-    fewer = paste_all(masks[1:], boxes[1:], (256, 256), 1)
-    assert fewer.dtype == np.uint16 and fewer.count == count - 1
+    for count, dtype in ((2**16, np.uint32), (2**16 - 1, np.uint16)):
+        canvas = np.arange(2**16, dtype=np.uint32).reshape(256, 256) + 1
+        canvas[canvas > count] = 0
+        areas = np.bincount(canvas.ravel(), minlength=count + 1)
+        labels = Labels(canvas, relabel(areas, areas, 1, 0.0))
+        assert labels.dtype == dtype and labels.count == labels[:, :].max() == count
 
 
 def test_a_label_image_in_a_file_is_that_in_memory(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from app.files.open import ImageError, claimed_pixels, find_images, read_image
+from app.files.open import ImageError, claimed_pixels, find_images, open_image, read_image
 
 rng = np.random.default_rng(0)
 GREY = rng.integers(1, 255, (37, 53), dtype=np.uint8)
@@ -168,3 +168,12 @@ def test_complex_values_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "c.tif", np.zeros((8, 8), np.complex64))
     with pytest.raises(ImageError, match=r"c\.tif: holds complex64"):
         read_image(tmp_path / "c.tif")
+
+
+@pytest.mark.parametrize(("way", "expected"), [("max", [1, 2, 3, 4]), ("1", [0, 2, 0, 4])])
+def test_a_stack_is_projected_or_a_plane_is_picked(way, expected, tmp_path):
+    planes = np.array([[[1, 0, 3, 0]], [[0, 2, 0, 4]]], np.uint8)
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, planes, imagej=True, metadata={"axes": "ZYX"})
+    with open_image(path, way) as image:
+        assert image[:, :][0, :, 0].tolist() == expected

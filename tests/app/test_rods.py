@@ -15,6 +15,7 @@ from scipy import ndimage
 from app.nms import nms, overlapping_pairs
 from app.predict import outline
 from app.settings import WEIGHTS, load_settings
+from tests.app.perfect_detectors import true_boxes
 
 SHIPPED = load_settings(WEIGHTS).method
 STRICT = dataclasses.replace(SHIPPED, nms_iou=0.5, min_visible=0.6)
@@ -43,11 +44,6 @@ def bundle(length: float, width: float, gap: float, degrees: float) -> tuple[np.
             label[rod] = label.max() + 1
             image[rod, (row + column) % 3] = 255
     return label, image
-
-
-def true_boxes(label: np.ndarray) -> np.ndarray:
-    places = ndimage.find_objects(label)
-    return np.array([(x.start, y.start, x.stop, y.stop) for y, x in places], np.float32)
 
 
 def perfect(crops: np.ndarray) -> list[np.ndarray]:

@@ -1,92 +1,18 @@
-"""The look in which a detector is surest is found, within bounds, by detectors that are made up."""
+"""The magnification at which a detector is surest is found, within bounds."""
 
-import dataclasses
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
 from app.detect import detect
-from app.levels import survey
-from app.look import Look, Wanted, usual_look
+from app.look import Wanted
 from app.normalise import Normalised
 from app.predict import predict
-from app.trial import choose_look
-from tests.app.made_cells import nuclei
-from tests.app.make_toy_graphs import METHOD
+from tests.app.eye import METHOD, Eye, choose, picture
+from tests.app.perfect_detectors import bright
 
-METHOD = dataclasses.replace(
-    METHOD,
-    window=1536,
-    stride=1280,
-    max_magnification=1.4,
-    magnifications=[0.7, 0.5, 1.4, 2.0],
-    look_pixels=600_000,
-    nms_iou=0.5,
-    crop_size=64,
-)
-NOTHING = Wanted()
 LIMITED = Wanted(levels=(20.0, 200.0))  # only the magnification of ``picture`` is left to choose
-
-
-class Eye:
-    """A detector of bright blobs that is surest of those of one size.
-
-    Args:
-        best: square root of the area of the box of which it is surest, pixels as it sees them.
-        sharp: how fast it gets less sure of others; of twice or half as large ones by 0.48 times
-            this.
-        bearable: noise, the median deviation from the median, above which it sees nothing.
-
-    Attributes:
-        calls: times it was run.
-        pixels: that it has seen.
-    """
-
-    def __init__(self, best: float, sharp: float = 0.7, bearable: float = 256.0) -> None:
-        self.best, self.sharp, self.bearable = best, sharp, bearable
-        self.calls = self.pixels = 0
-
-    def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
-        self.calls += 1
-        self.pixels += batch.shape[0] * batch.shape[1] * batch.shape[2]
-        seen = [self.see(image) for image in batch]
-        most = max(len(scores) for _, scores in seen)
-        boxes = [np.pad(boxes, ((0, most - len(boxes)), (0, 0))) for boxes, _ in seen]
-        scores = [np.pad(scores, (0, most - len(scores))) for _, scores in seen]
-        return [np.stack(boxes).astype(np.float32), np.stack(scores).astype(np.float32)]
-
-    def see(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        brightest = cv2.max(cv2.max(*cv2.split(image)[:2]), image[:, :, 2])
-        if self.bearable < 256:
-            few = brightest[::4, ::4]
-            if np.median(np.abs(few - np.median(few))) > self.bearable:
-                return np.zeros((0, 4)), np.zeros(0)
-        light = cv2.blur(brightest, (3, 3))
-        blobs = (light > 127).astype(np.uint8)
-        x, y, wide, high, area = cv2.connectedComponentsWithStats(blobs, connectivity=4)[2][1:].T
-        good = (area > 12) & (wide < 300)
-        boxes = np.stack((x, y, x + wide, y + high), 1)[good]
-        off = np.log(np.sqrt(wide * high)[good] / self.best)
-        return boxes, 0.95 - self.sharp * off**2
-
-
-def picture(shape: tuple[int, int], radius: float, count: int, seed: int = 1) -> np.ndarray:
-    """(H, W, 1) uint8 of bright nuclei on a dark background."""
-    rng = np.random.default_rng(seed)
-    image = 30 + nuclei(rng, shape, count, radius, (150, 180))[0] + rng.normal(0, 3, shape)
-    return image.clip(0, 255).astype(np.uint8)[:, :, None]
-
-
-def choose(
-    image: np.ndarray, eye: Any, wanted: Wanted = NOTHING, **numbers: Any
-) -> tuple[Look, Any, Look]:
-    """The look, what was found in all of the image, and the usual look; numbers of the method."""
-    method, seen = dataclasses.replace(METHOD, **numbers), survey(image)
-    choice = choose_look(image, seen, eye, method, wanted)
-    assert choice.usual == usual_look(seen, method, wanted)
-    return choice.look, choice.found, choice.usual
 
 
 def growth(image: np.ndarray, eye: Any, **numbers: Any) -> float:
@@ -94,9 +20,6 @@ def growth(image: np.ndarray, eye: Any, **numbers: Any) -> float:
     look, _, usual = choose(image, eye, LIMITED, **numbers)
     assert (look.channels, look.limits) == (usual.channels, usual.limits)
     return round(look.magnification / usual.magnification, 6)
-
-
-# -------------------------------------------------------------------------------- magnification
 
 
 @pytest.mark.parametrize(
@@ -176,88 +99,6 @@ def test_ways_are_compared_by_what_is_in_the_same_part():
     assert growth(image, Eye(23, sharp=0.6)) == 0.7
 
 
-# ------------------------------------------------------------------------- channels and limits
-
-
-def test_the_channel_in_which_it_is_surest_is_shown():
-    cells = picture((500, 500), 14, 25)
-    stripes = 60 + 90 * (np.arange(500) // 9 % 2)  # hide the cells where both are shown
-    stripes = np.random.default_rng(2).normal(stripes[None, :, None], 4, (500, 500, 1))
-    image = np.dstack([stripes, cells]).astype(np.uint8)
-    look, _, usual = choose(image, Eye(40))
-    assert usual.channels == (0, 1) and look.channels == (1,)
-    assert choose(image, Eye(40), channel_margin=99.0)[0].channels == (0, 1)
-
-
-@pytest.mark.parametrize("best", [20, 40, 56, 80])
-def test_a_choice_says_why(best):
-    noise = np.random.default_rng(8).normal(120, 20, (500, 500, 2))
-    image = np.dstack([picture((500, 500), 20, 25), noise]).astype(np.uint8)
-    choice = choose_look(image, survey(image), Eye(best), METHOD, NOTHING)
-    assert choice.empty == (1, 2)
-    look, usual = choice.look, choice.usual
-    margins = {
-        "channels": METHOD.channel_margin,
-        "limits": METHOD.limits_margin,
-        "magnification": 0.0,
-    }
-    for part, margin in margins.items():
-        if part == "limits" and look.channels != usual.channels:
-            continue
-        changed = getattr(look, part) != getattr(usual, part)
-        assert (part in choice.gains) == changed, part
-        if changed:
-            assert choice.gains[part] > margin
-
-
-@pytest.mark.parametrize("count", [2, 3, 4])
-def test_the_one_full_channel_among_noise_is_found(count):
-    rng = np.random.default_rng(3)
-    cells = picture((500, 500), 14, 25)
-    noise = rng.normal(120, 20, (500, 500, count - 1)).astype(np.uint8)
-    image = np.dstack([noise[:, :, :1], cells, noise[:, :, 1:]])
-    look, boxes, _ = choose(image, Eye(40))
-    alone = choose(cells, Eye(40))[1]
-    assert [c for c, pair in zip(look.channels, look.limits, strict=True) if pair] == [1]
-    assert len(boxes[1]) == len(alone[1]) == 25
-
-
-def test_limits_that_show_sparse_cells_are_taken():
-    rng = np.random.default_rng(4)
-    light = nuclei(rng, (1000, 1000), 5, 14, (600, 600))[0]
-    image = (light + rng.normal(100, 10, light.shape)).astype(np.uint16)[:, :, None]
-    eye = Eye(40, bearable=20.0)
-    look, _, usual = choose(image, eye)
-    assert usual.limits[0][1] < 200 < 400 < look.limits[0][1]
-    assert choose(image, eye, limits_margin=99.0)[0].limits == usual.limits
-
-
-# ------------------------------------------------------------------------------ what was wanted
-
-
-def test_what_is_wanted_is_taken_and_not_tried():
-    image = np.dstack([picture((300, 300), 7, 25, seed) for seed in (1, 2, 3, 4)])
-    free = Eye(40)
-    choose(image, free)
-    assert free.calls >= 6
-    eye, every = Eye(40), Wanted(channels=(2,), levels=(20.0, 200.0), magnification=1.1)
-    assert choose(image, eye, every)[0] == Look((2,), ((20.0, 200.0),), 1.1)
-    assert eye.calls == 0
-    look = choose(image, Eye(40), Wanted(diameter=14.0))[0]
-    assert look.magnification == METHOD.usual_diameter / 14
-    look, _, usual = choose(image, Eye(40), Wanted(channels=(1, 3)))
-    assert look.channels == (1, 3) and look.magnification > usual.magnification
-    look = choose(image, Eye(40), Wanted(percentiles=(2.0, 98.0), channels=(0,)))[0]
-    values = image[:, :, 0][image[:, :, 0] > 0]
-    assert look.limits == (pytest.approx(tuple(np.percentile(values, (2, 98)))),)
-
-
-def test_without_pixels_for_trials_the_usual_look_is_taken():
-    eye = Eye(40)
-    look, boxes, usual = choose(picture((300, 300), 7, 25), eye, look_pixels=0)
-    assert (look, boxes, eye.calls) == (usual, None, 0)
-
-
 # -------------------------------------------------------------------------------------- bounds
 
 
@@ -315,27 +156,8 @@ def test_all_of_a_large_image_is_seen_in_the_end():
     assert found.choice.look == look and found.labels.count == 16 * 20
 
 
-def bright(crops: np.ndarray) -> list[np.ndarray]:
-    """A segmenter: what is bright is the cell."""
-    return [(crops.mean(3) / 255).astype(np.float32)]
-
-
 def test_the_part_holds_something():
     # All cells in one corner of a large image.
     image = np.random.default_rng(6).normal(30, 3, (2600, 2600, 1))
     image[1800:2400, 200:900] = picture((600, 700), 20, 40)
     assert growth(image.astype(np.uint8), Eye(28)) == 0.7
-
-
-# ---------------------------------------------------------------------------------- nothing there
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 5])
-def test_where_nothing_is_nothing_is_looked_for(channels, caplog):
-    image = np.random.default_rng(7).normal(200, 9, (300, 400, channels)).astype(np.uint8)
-    eye = Eye(40)
-    found = predict(image, eye, bright, METHOD)
-    assert found.labels.count == 0 and not found.labels[:, :].any()
-    assert found.labels.shape == (300, 400)
-    assert eye.calls == 0 and found.choice.look.channels == ()
-    assert "nothing stands out of the noise" in caplog.text

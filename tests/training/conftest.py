@@ -1,6 +1,8 @@
 """A tiny data set and configuration for the tests that train."""
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,22 @@ class TinyConfig:
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory) -> Path:
     return make_dataset(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def shrinking_weights(tmp_path) -> Path:
+    """Toy weights by which prediction shows every image at half its size: there the two toy boxes,
+    which are as sure at any size, cover more of the image."""
+    folder = Path(shutil.copytree("tests/app/toy_weights", tmp_path / "shrinking"))
+    settings = json.loads((folder / "settings.json").read_text())
+    settings["method"] |= {
+        "window": 128,
+        "stride": 96,
+        "look_pixels": 10**6,
+        "magnifications": [0.5],
+    }
+    (folder / "settings.json").write_text(json.dumps(settings))
+    return folder
 
 
 @pytest.fixture

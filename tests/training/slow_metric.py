@@ -7,6 +7,16 @@ from scipy.optimize import linear_sum_assignment
 Pixels = set[tuple[int, int]]
 
 
+def canvas(
+    *boxes: tuple[int, int, int, int], shape: tuple[int, int] = (60, 80)
+) -> NDArray[np.integer]:
+    """Boxes (top, left, height, width) drawn with ids 1, 2, ... in that order."""
+    labels = np.zeros(shape, np.uint16)
+    for i, (top, left, height, width) in enumerate(boxes, start=1):
+        labels[top : top + height, left : left + width] = i
+    return labels
+
+
 def slow_counts(
     true: NDArray[np.integer],
     predicted: NDArray[np.integer],

@@ -156,4 +156,4 @@ def test_systems_that_make_no_sense_are_refused(config, old, new, message):
 def test_an_unknown_system_is_refused(config, capsys):
     with pytest.raises(SystemExit):
         ablations.main([str(config), ".", ".", "--only", "none"])
-    assert "has the systems early, late, end-to-end" in capsys.readouterr().err
+    assert "no system none; it has early, late, end-to-end" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.training.tiny_dataset import discs
-from training.evaluate import score_image
+from training.metric import score_image
 from training.models.baseline import (
     BOUNDARY,
     CLASSES,
@@ -20,7 +20,7 @@ from training.models.baseline import (
     outline,
     to_classes,
 )
-from training.train import Trainer
+from training.trainer import Trainer
 
 
 class Reads(nn.Module):

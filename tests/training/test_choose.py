@@ -25,7 +25,7 @@ from training.choose import (
     mean_f1,
     outline,
 )
-from training.data import read_split
+from training.layout import read_split
 
 TOY = Path("tests/app/toy_weights")
 
@@ -137,7 +137,7 @@ def test_the_settings_are_written(tiny_data, tmp_path, capsys):
     assert main([*command, "--write"]) == 0
     after = load_settings(weights)  # still whole
     assert dataclasses.asdict(after).keys() == before.keys()
-    assert f"score_threshold: {before['score_threshold']} -> " in capsys.readouterr().out
+    assert f"score_threshold: {before['method']['score_threshold']} -> " in capsys.readouterr().out
     with (tmp_path / "report" / "choose.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2 * sum(len(v) for v in VALUES.values())
     assert (tmp_path / "report" / "choose.png").read_bytes().startswith(b"\x89PNG")

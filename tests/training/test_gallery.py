@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from training.data import read_split
+from training.layout import read_split
 from training.report.gallery import main
 
 

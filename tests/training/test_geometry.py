@@ -65,7 +65,7 @@ def test_boxes_are_tight_and_slivers_are_left_out():
 def test_jitter_stays_within_its_range_and_zero_is_the_identity():
     rng = np.random.default_rng(0)
     box = np.array([10.0, 20.0, 30.0, 60.0], np.float32)
-    np.testing.assert_allclose(jitter_box(rng, box, most=0.0), box)
+    np.testing.assert_allclose(jitter_box(rng, box, max_share=0.0), box)
     moved = np.stack([jitter_box(rng, box) for _ in range(500)])
     half = np.array([10.0, 20.0, 10.0, 20.0])
     assert (np.abs(moved - box) <= 0.2 * half + 1e-4).all()

@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from training.data import read_split
-from training.judge import SPLITS, Scored, by_source, judge
+from training.judge import SPLITS, Scored, by_source, group_means, judge
+from training.layout import read_split
 
 
 def rows():
@@ -35,6 +35,12 @@ def test_the_means_in_closed_form():
     assert found["judged"] == pytest.approx((found["images"] + found["sources"]) / 2)
 
 
+def test_the_mean_of_each_group():
+    scores = [("PC", 0.5), ("BF", 1.0), ("PC", 0.1), ("BF", 0.0), ("PC", 0.0)]
+    assert list(group_means(scores).items()) == [("BF", 0.5), ("PC", pytest.approx(0.2))]
+    assert group_means([]) == {}
+
+
 def test_val_alone_will_do():
     found = judge(rows()[:3])
     assert found == pytest.approx({"judged": 0.8, "images": 0.8, "sources": 0.8})
@@ -43,7 +49,11 @@ def test_val_alone_will_do():
 def test_splits_are_read_one_after_the_other(tmp_path):
     with (tmp_path / "metadata.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerows([("name", "split"), ("a", "probe"), ("b", "val"), ("c", "train")])
+        writer.writerow(("name", "image", "source", "modality", "split"))
+        writer.writerows(
+            (name, f"{name}.png", "some", "BF", split)
+            for name, split in (("a", "probe"), ("b", "val"), ("c", "train"))
+        )
     assert [row["name"] for row in read_split(tmp_path, *SPLITS)] == ["b", "a"]
     assert [row["name"] for row in read_split(tmp_path, "train", "none")] == ["c"]
     assert [row["name"] for row in read_split(tmp_path, "probe")] == ["a"]

@@ -53,7 +53,7 @@ def test_several_data_sets_in_one_root(tmp_path):
         (["sartorius", "nowhere", "root"], "nowhere: isn't there; give a folder, a zip file or"),
         (["sartorius", "source", "root", "--val-share", "20"], "--val-share is 20.0; give a share"),
         (["sartorius", "source", "source/train.csv"], "train.csv: no folder"),
-        (["sartorius", "source", "other"], "metadata.csv: columns ['name', 'split']; wanted"),
+        (["sartorius", "source", "other"], "metadata.csv: lacks channels, dtype, group"),
         (["sartorius", "broken.zip", "root"], "not a zip file"),
         (["folders", "source", "root", *LIKE], "1 sources; wanted two"),
         (

@@ -1,4 +1,4 @@
-"""The models against the published figures, and official checkpoints against our names."""
+"""The models against the published figures."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.models.detector import SIZES, Detector, anchor_points, decode, load_official
+from training.models.detector import SIZES, Detector, anchor_points, decode
 from training.models.segmenter import Segmenter
 
 
@@ -84,108 +84,6 @@ def test_boxes_are_decoded_where_they_are_seen():
     # Centre (2.5, 1.25) and size (2, 3) in strides.
     wanted = torch.tensor([2.5 * 8 - 8, 1.25 * 8 - 12, 2.5 * 8 + 8, 1.25 * 8 + 12])
     torch.testing.assert_close(decode(raw, points, strides)[0, 10], wanted)
-
-
-# --------------------------------------------------------------------- official checkpoints
-
-# Written from the public repository's naming, not from our modules, so that a slip in ours shows.
-_WIDTHS = {"dark2": 64, "dark3": 128, "dark4": 256, "dark5": 512}
-
-
-def _official_state(classes: int) -> dict[str, torch.Tensor]:
-    """Names and shapes of the official YOLOX-s checkpoint, with random values."""
-    state = {}
-
-    def conv(name, inputs, outputs, kernel):
-        state[f"{name}.conv.weight"] = torch.randn(outputs, inputs, kernel, kernel)
-        for part in ("weight", "bias", "running_mean", "running_var"):
-            state[f"{name}.bn.{part}"] = torch.rand(outputs)
-        state[f"{name}.bn.num_batches_tracked"] = torch.tensor(7)
-
-    def csp(name, inputs, outputs, repeats):
-        hidden = outputs // 2
-        conv(f"{name}.conv1", inputs, hidden, 1)
-        conv(f"{name}.conv2", inputs, hidden, 1)
-        conv(f"{name}.conv3", 2 * hidden, outputs, 1)
-        for i in range(repeats):
-            conv(f"{name}.m.{i}.conv1", hidden, hidden, 1)
-            conv(f"{name}.m.{i}.conv2", hidden, hidden, 3)
-
-    conv("backbone.backbone.stem.conv", 12, 32, 3)
-    inputs = 32
-    for stage, outputs in _WIDTHS.items():
-        conv(f"backbone.backbone.{stage}.0", inputs, outputs, 3)
-        if stage == "dark5":
-            conv(f"backbone.backbone.{stage}.1.conv1", outputs, outputs // 2, 1)
-            conv(f"backbone.backbone.{stage}.1.conv2", outputs * 2, outputs, 1)
-        repeats = 3 if stage in ("dark3", "dark4") else 1
-        csp(f"backbone.backbone.{stage}.{2 if stage == 'dark5' else 1}", outputs, outputs, repeats)
-        inputs = outputs
-    conv("backbone.lateral_conv0", 512, 256, 1)
-    csp("backbone.C3_p4", 512, 256, 1)
-    conv("backbone.reduce_conv1", 256, 128, 1)
-    csp("backbone.C3_p3", 256, 128, 1)
-    conv("backbone.bu_conv2", 128, 128, 3)
-    csp("backbone.C3_n3", 256, 256, 1)
-    conv("backbone.bu_conv1", 256, 256, 3)
-    csp("backbone.C3_n4", 512, 512, 1)
-    for level, inputs in enumerate((128, 256, 512)):
-        conv(f"head.stems.{level}", inputs, 128, 1)
-        for branch in ("cls", "reg"):
-            for i in range(2):
-                conv(f"head.{branch}_convs.{level}.{i}", 128, 128, 3)
-        for branch, outputs in (("cls", classes), ("reg", 4), ("obj", 1)):
-            state[f"head.{branch}_preds.{level}.weight"] = torch.randn(outputs, 128, 1, 1)
-            state[f"head.{branch}_preds.{level}.bias"] = torch.randn(outputs)
-    return state
-
-
-def test_official_checkpoint_is_loaded_whole_but_for_the_classes():
-    model, state = Detector("s"), _official_state(classes=80)
-    left = load_official(model, state)
-    assert sorted(left) == [
-        f"head.cls_preds.{level}.{part}" for level in range(3) for part in ("bias", "weight")
-    ]
-    ours = model.state_dict()
-    assert len(ours) == len(state)
-    pairs = {
-        "backbone.stem.conv.conv.weight": "backbone.backbone.stem.conv.conv.weight",
-        "backbone.dark5.1.conv2.bn.running_var": "backbone.backbone.dark5.1.conv2.bn.running_var",
-        "neck.lateral_conv0.conv.weight": "backbone.lateral_conv0.conv.weight",
-        "neck.C3_n4.m.0.conv2.conv.weight": "backbone.C3_n4.m.0.conv2.conv.weight",
-        "head.reg_preds.2.bias": "head.reg_preds.2.bias",
-    }
-    for name, official in pairs.items():
-        torch.testing.assert_close(ours[name], state[official])
-
-
-def test_official_checkpoint_of_our_number_of_classes_is_loaded_whole():
-    model, state = Detector("s"), _official_state(classes=1)
-    assert load_official(model, state) == []
-    torch.testing.assert_close(
-        model.state_dict()["head.cls_preds.0.weight"], state["head.cls_preds.0.weight"]
-    )
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda s: s.pop("head.obj_preds.1.bias"), r"missing .*head\.obj_preds\.1\.bias"),
-        (lambda s: s.update({"head.extra": torch.zeros(1)}), r"unknown .*head\.extra"),
-        (
-            lambda s: s.update({"backbone.bu_conv2.conv.weight": torch.zeros(1)}),
-            r"neck\.bu_conv2\.conv\.weight: the checkpoint holds \(1,\)",
-        ),
-    ],
-)
-def test_other_checkpoints_are_refused_by_name(change, message):
-    state = _official_state(classes=80)
-    change(state)
-    model = Detector("s")
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(ValueError, match=message):
-        load_official(model, state)
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 def test_every_size_of_the_family_can_be_built():

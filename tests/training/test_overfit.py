@@ -17,10 +17,10 @@ from app.detect import detect
 from app.predict import outline
 from training.config import load_config
 from training.data import Labelled, load_labelled
-from training.evaluate import score_image
 from training.export import ExportedDetector, ExportedSegmenter, load_model, runner
+from training.metric import score_image
 from training.tasks import DetectorTask, SegmenterTask, box_f1
-from training.train import Trainer
+from training.trainer import Trainer
 
 SAMPLES = Path("samples")
 SIDE = 128

@@ -7,6 +7,7 @@ import pytest
 from training.cells import SegmenterSamples
 from training.config import load_config
 from training.data import load_labelled
+from training.layout import COLUMNS
 from training.report import plan
 from training.samples import DetectorSamples
 
@@ -20,9 +21,10 @@ def sized_data(tiny_data, tmp_path):
     images = load_labelled(tiny_data, "train", config.method)
     with (tmp_path / "metadata.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("name", "source", "split", "height", "width", "instances"))
+        writer.writerow((*COLUMNS, "height", "width", "instances"))
         for image in images:
-            writer.writerow((image.name, image.source, "train", *image.label.shape, len(image.ids)))
+            known = image.name, f"{image.name}.png", image.source, image.modality, "train"
+            writer.writerow((*known, *image.label.shape, len(image.ids)))
     return tmp_path, config, images
 
 

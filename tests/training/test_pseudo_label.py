@@ -12,6 +12,7 @@ from app.predict import Predictor
 from tests.app.make_toy_graphs import METHOD
 from tests.training.tiny_dataset import discs
 from training.data import load_labelled
+from training.layout import IMAGES, LABELS
 from training.look import show
 from training.prepare.pseudo_label import label_image, main
 from training.views import VIEWS
@@ -26,7 +27,7 @@ def test_the_folder_can_be_trained_on(tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "in" / "one.two.png"), image)
     cv2.imwrite(str(tmp_path / "in" / "black.png"), np.zeros((48, 56), np.uint8))
     (tmp_path / "in" / "text.png").write_text("no image")
-    assert main([str(TOY), str(tmp_path / "in"), str(tmp_path / "out"), "--least-score", "0"]) == 1
+    assert main([str(TOY), str(tmp_path / "in"), str(tmp_path / "out"), "--min-score", "0"]) == 1
     assert "text.png" in capsys.readouterr().err
     with (tmp_path / "out" / "metadata.csv").open() as file:
         names = [row["name"] for row in csv.DictReader(file)]
@@ -39,8 +40,8 @@ def test_the_folder_can_be_trained_on(tmp_path, capsys):
 
 def test_labels_are_made_in_the_look_that_prediction_chooses(tmp_path, monkeypatch):
     """The toy boxes are as sure at any size, so those of a shrunk image cover more and are kept."""
-    for part in ("images", "labels"):
-        (tmp_path / part).mkdir()
+    for part in (IMAGES, LABELS):
+        (tmp_path / part).mkdir(parents=True)
     image, _ = discs(np.random.default_rng(0), 5)
     cv2.imwrite(str(tmp_path / "one.png"), image)
     predictor = Predictor(TOY, "cpu", 1)
@@ -56,7 +57,7 @@ def test_labels_are_made_in_the_look_that_prediction_chooses(tmp_path, monkeypat
     )
     assert label_image(tmp_path / "one.png", tmp_path, predictor, 0.0)
     assert {batch[1:3] for batch in sizes[-VIEWS:]} == {(64, 64)}
-    written = cv2.imread(str(tmp_path / "images" / "one-0.png"))[:, :, ::-1]
+    written = cv2.imread(str(tmp_path / IMAGES / "one-0.png"))[:, :, ::-1]
     np.testing.assert_array_equal(written, shown[:, :])
 
 

@@ -11,15 +11,19 @@ import pytest
 import torch
 from torch import nn
 
+from app.files.open import read_image
+from app.look import Wanted
+from app.predict import Predictor
 from app.settings import graph_path, load_settings
 from tests.app.make_toy_graphs import RESOURCES
 from tests.training.conftest import SHIPPED
 from training.config import load_config
 from training.data import load_labelled
 from training.export import ExportedDetector, ExportedSegmenter, runner, write_weights
+from training.look import show
 from training.models.detector import Detector
 from training.models.segmenter import Segmenter
-from training.quantise import cells, main, widen
+from training.quantise import cells, main, middle, some_images, widen
 
 METHOD = dataclasses.replace(load_config(SHIPPED).method, window=192, stride=128)
 ROLES = ("detector", "segmenter")
@@ -61,13 +65,13 @@ def awake(model: nn.Module) -> nn.Module:
     return model
 
 
-def run(weights, role, machine, batch):
-    path = graph_path(weights, getattr(load_settings(weights), role), machine)
+def run(weights, role, processor, batch):
+    path = graph_path(weights, getattr(load_settings(weights), role), processor)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: batch})
 
 
-def test_the_settings_name_them_by_machine(weights):
+def test_the_settings_name_them_by_processor(weights):
     settings = load_settings(weights)
     assert list(settings.detector) == ["cpu", "vnni"]
     assert list(settings.segmenter) == ["cpu", "vnni", "cuda"]
@@ -77,7 +81,9 @@ def test_the_settings_name_them_by_machine(weights):
     }
     for role in ROLES:
         graphs = getattr(settings, role)
-        found = [graph_path(weights, graphs, machine).name for machine in ("cpu", "vnni", "cuda")]
+        found = [
+            graph_path(weights, graphs, processor).name for processor in ("cpu", "vnni", "cuda")
+        ]
         assert tuple(found) == names[role]
     assert not (weights / "detector.onnx").exists()
     assert settings.segmenter["vnni"].trained == (
@@ -85,7 +91,7 @@ def test_the_settings_name_them_by_machine(weights):
     )
     assert settings.segmenter["cuda"].trained == "16-bit floats; a note"
     assert settings.detector["cpu"].trained == "16-bit floats; another"
-    assert [getattr(settings, name) for name in vars(METHOD)] == list(vars(METHOD).values())
+    assert settings.method == METHOD
 
 
 def test_graphs_of_16_bits_are_quantised_as_well(weights, tiny_data, tmp_path):
@@ -127,13 +133,24 @@ def test_floats_of_32_bits_again_say_the_same(role, weights, tmp_path):
         assert np.abs(one - other).mean() < 0.002 * np.ptp(other)
 
 
-@pytest.mark.parametrize(("machine", "tolerance"), [("vnni", 0.02), ("cuda", 0.0005)])
-def test_a_segmenter_says_nearly_the_same(weights, images, machine, tolerance):
+@pytest.mark.parametrize(("processor", "tolerance"), [("vnni", 0.02), ("cuda", 0.0005)])
+def test_a_segmenter_says_nearly_the_same(weights, images, processor, tolerance):
     for image in images:
         batch = cells(image, METHOD)
-        floats, fewer = (run(weights, "segmenter", m, batch)[0] for m in ("cpu", machine))
+        floats, fewer = (run(weights, "segmenter", m, batch)[0] for m in ("cpu", processor))
         assert np.ptp(floats) > 0.2  # of something that is not all the same
         assert 0 < np.abs(floats - fewer).mean() < tolerance
+
+
+def test_calibration_shows_images_as_prediction_does(shrinking_weights, tiny_data):
+    predictor = Predictor(shrinking_weights, "cpu", 1, Wanted(percentiles=(20.0, 80.0)))
+    shown = some_images(tiny_data, predictor)
+    assert len(shown) == 3
+    for image, magnification in shown:
+        assert magnification == 0.5
+        raw = np.atleast_3d(read_image(tiny_data / "Train_Labeled/images" / f"{image.name}.png"))
+        np.testing.assert_array_equal(image.image, show(raw, predictor)[0][:, :])
+        assert middle(image, magnification, predictor.method).shape == (1, 64, 64, 3)
 
 
 @pytest.mark.parametrize("role", ROLES)

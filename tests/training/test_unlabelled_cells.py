@@ -5,9 +5,15 @@ import json
 
 import numpy as np
 
+from app.files.open import read_image
+from app.predict import Predictor
+from tests.app.make_toy_graphs import BOXES
 from training.augment.geometry import random_affine
 from training.augment.scene import render
-from training.prepare.unlabelled_cells import with_ignored, without_label
+from training.data import load_image
+from training.layout import image_path, read_split
+from training.look import find, show
+from training.prepare.unlabelled_cells import main, with_ignored, without_label
 from training.samples import DetectorSamples
 
 
@@ -28,6 +34,39 @@ def test_boxes_that_labels_explain_are_left_out(tiny_images):
     left = without_label(np.array(found, np.float32), image)
     np.testing.assert_array_equal(left, np.array(found[2:], np.float32))
     assert without_label(np.zeros((0, 4), np.float32), image).shape == (0, 4)
+
+
+def test_the_teacher_sees_images_in_the_look_that_prediction_chooses(
+    shrinking_weights, tiny_data, tmp_path
+):
+    rows = read_split(tiny_data, "train")
+    method = Predictor(shrinking_weights, "cpu", 1).method
+    wanted = {}
+    for row in rows:
+        image = load_image(tiny_data, row, method)
+        left = without_label(2 * BOXES[0, :2], image)  # the third box scores too low
+        if len(left):
+            wanted[row["name"]] = left.tolist()
+    assert 0 < sum(map(len, wanted.values())) <= 2 * len(rows)
+    output = tmp_path / "out.json"
+    assert main([str(shrinking_weights), str(tiny_data), str(output), "--sources", "discs"]) == 0
+    found = json.loads(output.read_text())
+    assert found.keys() == wanted.keys()
+    for name, boxes in found.items():
+        assert sorted(boxes) == sorted(wanted[name])
+
+
+def test_what_is_found_is_in_pixels_of_the_image(shrinking_weights, tiny_data):
+    predictor = Predictor(shrinking_weights, "cpu", 1)
+    raw = np.atleast_3d(read_image(image_path(tiny_data, read_split(tiny_data, "val")[0])))
+    image, boxes, scores = find(raw, predictor, predictor.method)
+    np.testing.assert_array_equal(image, show(raw, predictor)[0][:, :])
+    np.testing.assert_allclose(boxes, 2 * BOXES[0, :2])
+    np.testing.assert_allclose(scores, [0.9, 0.8])
+    noise = np.random.default_rng(1).normal(1000, 30, (300, 300, 1)).astype(np.uint16)
+    image, boxes, scores = find(noise, predictor, predictor.method)
+    assert image.shape == (300, 300, 3) and not image.any()
+    assert boxes.shape == (0, 4) and scores.shape == (0,)
 
 
 def test_ignored_boxes_are_read_and_move_with_the_crop(tiny_images, tiny_config, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from ensemble_boxes import weighted_boxes_fusion
 
 from app.detect import detect
-from tests.app.test_tile import paint, scatter, see, small
+from tests.app.perfect_detectors import SMALL, paint, scatter, see
 from training.views import VIEWS, detect_views, fuse, turn, turn_back
 
 
@@ -34,8 +34,8 @@ def scene():
 @pytest.mark.parametrize("magnification", [None, 1.0, 2.0])
 def test_views_of_a_perfect_detector_agree(magnification):
     image = scene()
-    wanted, _ = detect(image, see, small, magnification=magnification)
-    boxes, scores = detect_views(image, see, small, small.score_threshold, magnification)
+    wanted, _ = detect(image, see, SMALL, magnification=magnification)
+    boxes, scores = detect_views(image, see, SMALL, SMALL.score_threshold, magnification)
     assert len(boxes) == len(wanted) > 10
     near = np.abs(boxes[:, None] - wanted).max(2).min(1)
     assert near.max() < (1e-3 if magnification != 2.0 else 1.5)
@@ -54,11 +54,11 @@ def test_what_all_views_find_scores_high_and_what_one_finds_low():
         return [boxes, scores]
 
     image = paint(np.pad(np.ones((12, 20), int), 20))
-    boxes, scores = detect_views(image, ghosts, small, 0.0)
+    boxes, scores = detect_views(image, ghosts, SMALL, 0.0)
     assert len(batches) == VIEWS
     np.testing.assert_allclose(boxes[0], [20, 20, 40, 32], atol=1e-4)
     assert scores[1:].tolist() == pytest.approx([0.9 / VIEWS])
-    assert len(detect_views(image, ghosts, small, 0.5)[0]) == 1
+    assert len(detect_views(image, ghosts, SMALL, 0.5)[0]) == 1
 
 
 def test_fused_as_weighted_boxes_fusion_does():

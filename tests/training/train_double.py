@@ -11,7 +11,8 @@ import torch
 
 from training import processes
 from training.config import load_config
-from training.train import Trainer, make_task
+from training.train import make_task
+from training.trainer import Trainer
 
 
 def main(path: Path, data: Path, run: Path) -> None:

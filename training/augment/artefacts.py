@@ -1,7 +1,7 @@
 """What goes wrong between a microscope and a file: light, focus, noise, dirt, codecs, captions.
 
 Every function takes its own ``numpy.random.Generator`` and an image (H, W, 3) uint8, and gives one
-of the same shape; nothing moves. Each happens seldom, so that most crops show two at most.
+of the same shape; nothing moves. Each is rare, so that most crops show at most two.
 """
 
 import math
@@ -79,8 +79,8 @@ def camera_noise(rng: np.random.Generator, image: Image) -> Image:
 
 def defocus(rng: np.random.Generator, image: Image, cell_side: float) -> Image:
     """A Gaussian blur, or the disc of an open lens, never of more than a part of a cell."""
-    most = float(np.clip(cell_side / 10, 0.6, 5.0))
-    width = rng.uniform(0.5, most)
+    max_width = float(np.clip(cell_side / 10, 0.6, 5.0))
+    width = rng.uniform(0.5, max_width)
     if rng.random() < 0.5:
         return np.asarray(cv2.GaussianBlur(image, (0, 0), width), np.uint8)
     radius = math.ceil(1.5 * width)

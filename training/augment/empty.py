@@ -29,12 +29,12 @@ _TRIES = 24
 
 def find_field(rng: np.random.Generator, label: NDArray[np.uint16]) -> tuple[int, int, int] | None:
     """A square without labels: y, x and side in pixels; None if a few random tries find none."""
-    most = min(*label.shape, 512)
-    if most < _MIN_SIDE:
+    max_side = min(*label.shape, 512)
+    if max_side < _MIN_SIDE:
         return None
     for _ in range(_TRIES):
-        side = int(math.exp(rng.uniform(math.log(_MIN_SIDE), math.log(most + 1))))
-        side = min(side, most)
+        side = int(math.exp(rng.uniform(math.log(_MIN_SIDE), math.log(max_side + 1))))
+        side = min(side, max_side)
         y, x = (int(rng.integers(length - side + 1)) for length in label.shape)
         if not label[y : y + side, x : x + side].any():
             return y, x, side

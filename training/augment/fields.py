@@ -29,8 +29,8 @@ def slope(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32
     angle = rng.uniform(0, 2 * math.pi)
     x = np.linspace(-1.0, 1.0, size[1], dtype=np.float32) * np.float32(math.cos(angle))
     y = np.linspace(-1.0, 1.0, size[0], dtype=np.float32) * np.float32(math.sin(angle))
-    most = abs(math.cos(angle)) + abs(math.sin(angle))
-    return np.asarray((x[None] + y[:, None]) / (2 * most) + 0.5, np.float32)
+    reach = abs(math.cos(angle)) + abs(math.sin(angle))
+    return np.asarray((x[None] + y[:, None]) / (2 * reach) + 0.5, np.float32)
 
 
 def vignette(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:

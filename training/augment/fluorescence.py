@@ -70,7 +70,7 @@ def draw_colours(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
 def membranes(
     rng: np.random.Generator, label: NDArray[np.uint16], side: float
 ) -> NDArray[np.float32]:
-    """Lines round the cells, some way outside of their labels, where they meet as one line.
+    """Lines round the cells, at some distance from their labels, where they meet as one line.
 
     Returns:
         (H, W) float32 in [0, 255], broken up.

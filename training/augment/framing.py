@@ -18,12 +18,10 @@ _CUT = 0.6
 _MIN_TILE = 0.35  # of a crop's side, below which a reflected image is but a pattern
 
 
-def draw_scale(
-    rng: np.random.Generator, usual: float, spread: tuple[float, float], most: float = math.inf
-) -> float:
-    """The usual scale, times a factor that is log-uniform in ``spread``, no more than ``most``."""
+def draw_scale(rng: np.random.Generator, usual: float, spread: tuple[float, float]) -> float:
+    """The usual scale, times a factor that is log-uniform in ``spread``."""
     low, high = spread
-    return min(usual * math.exp(rng.uniform(math.log(low), math.log(high))), most)
+    return usual * math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def draw_cell_scale(

@@ -14,7 +14,7 @@ from scipy import ndimage
 Affine = NDArray[np.float64]
 Size = tuple[int, int]
 
-# A cell of which less than this share is left in a crop is not asked for.
+# A cell of which less than this share is left in a crop gets no box.
 _MIN_VISIBLE = 0.25
 
 
@@ -113,15 +113,15 @@ def label_boxes(
 
 
 def jitter_box(
-    rng: np.random.Generator, box_xyxy: NDArray[np.float32], most: float = 0.2
+    rng: np.random.Generator, box_xyxy: NDArray[np.float32], max_share: float = 0.2
 ) -> NDArray[np.float32]:
-    """Move each side of a box (4,) by up to ``most`` of half the box's length, in or out.
+    """Move each side of a box (4,) by at most a share of half the box's length, in or out.
 
     Source: VSM paper, section 2.3 (BoxJitter).
     """
     centre = (box_xyxy[:2] + box_xyxy[2:]) / 2
     half = (box_xyxy[2:] - box_xyxy[:2]) / 2
-    factors = rng.uniform(1 - most, 1 + most, 4)
+    factors = rng.uniform(1 - max_share, 1 + max_share, 4)
     return np.concatenate((centre - half * factors[:2], centre + half * factors[2:])).astype(
         np.float32
     )

@@ -19,8 +19,10 @@ _LOW = (0.0, 0.1, 0.5, 1.0, 2.0, 3.0)
 _HIGH = (90.0, 95.0, 97.0, 98.0, 99.0, 99.5, 99.9, 99.99, 100.0)
 _LOW_SHARES = (0.2, 0.1, 0.15, 0.3, 0.15, 0.1)
 _HIGH_SHARES = (0.04, 0.08, 0.2, 0.1, 0.08, 0.2, 0.15, 0.08, 0.07)
-_MIN_CONTRAST = 20.0  # grey levels between cells and background, below which nothing is asked for
-_SMALLEST = 48  # pixels along the shorter side of a shrunk copy
+_MIN_CONTRAST = (
+    20.0  # grey levels between cells and background, below which other limits are not taken
+)
+_MIN_SIDE = 48  # pixels along the shorter side of a shrunk copy
 _MAX_SATURATED = 0.8  # pixels that become white on dark ground, to pixels that are cells
 _MAX_COUNTED = 2**20  # pixels from which contrast is estimated
 
@@ -76,7 +78,7 @@ def record(
     cells = label[::step, ::step] > 0
     contrast = [_contrast(channel[::step, ::step], cells) for channel in channels]
     levels: list[Levels] = [whole]
-    while min(levels[-1].shape[:2]) >= 2 * _SMALLEST:
+    while min(levels[-1].shape[:2]) >= 2 * _MIN_SIDE:
         height, width = (side // 2 for side in levels[-1].shape[:2])
         even = levels[-1][: 2 * height, : 2 * width]
         half: Any = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
@@ -114,8 +116,8 @@ def draw_limits(
     high = max(high, len(_LOW) + int(np.searchsorted(_HIGH, darkest)))
     drawn = recording.percentiles[:, [low, high]]
     width = np.maximum(drawn[:, 1] - drawn[:, 0], 1e-6)
-    least = min(_MIN_CONTRAST, float((recording.contrast / _width(usual)).max() * 255))
-    seen = bool((recording.contrast / width * 255).max() >= least)
+    wanted = min(_MIN_CONTRAST, float((recording.contrast / _width(usual)).max() * 255))
+    seen = bool((recording.contrast / width * 255).max() >= wanted)
     return drawn if seen else usual
 
 

@@ -19,7 +19,7 @@ _MAX_COVERED = 0.3  # of a crop that is sparse
 _DONORS = 8  # cells that are copied
 _MAX_COPIES = 70
 _OVERLAP = 0.04  # of a copy that may lie over another cell
-_SMALLEST, _LARGEST = 5, 0.3  # side of a copied cell: pixels; share of the crop's side
+_MIN_SIDE, _MAX_SIDE = 5, 0.3  # side of a copied cell: pixels; share of the crop's side
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def _donors(
     found: list[Donor] = []
     for n in rng.permutation(len(ids)):
         x0, y0, x1, y1 = (int(v) for v in boxes[n])
-        fits = min(x1 - x0, y1 - y0) >= _SMALLEST
-        fits = fits and max(x1 - x0, y1 - y0) <= _LARGEST * min(height, width)
+        fits = min(x1 - x0, y1 - y0) >= _MIN_SIDE
+        fits = fits and max(x1 - x0, y1 - y0) <= _MAX_SIDE * min(height, width)
         if not fits or x0 < 1 or y0 < 1 or x1 >= width or y1 >= height:
             continue
         part = np.s_[max(y0 - 4, 0) : y1 + 4, max(x0 - 4, 0) : x1 + 4]
@@ -147,13 +147,13 @@ def _place(
     height, width = mask.shape
     angle = rng.uniform(0, 2 * math.pi)
     step = max(1.0, 0.15 * math.sqrt(np.count_nonzero(mask)))
-    most = _OVERLAP * np.count_nonzero(mask)
+    max_overlap = _OVERLAP * np.count_nonzero(mask)
     for number in range(60):
         y = round(centre[0] + number * step * math.sin(angle) - height / 2)
         x = round(centre[1] + number * step * math.cos(angle) - width / 2)
         if y < 0 or x < 0 or y + height > packed.shape[0] or x + width > packed.shape[1]:
             return None
-        if np.count_nonzero(packed[y : y + height, x : x + width][mask]) <= most:
+        if np.count_nonzero(packed[y : y + height, x : x + width][mask]) <= max_overlap:
             return y, x
     return None
 

@@ -4,7 +4,6 @@ Instances are what is connected inside. It has no detector, and shows what one i
 table 6; the organisers' own baseline works like this).
 """
 
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from app.settings import Method
 from app.tile import magnify, pad, scale_factor, windows
 from training.config import BaselineConfig
 from training.data import Labelled
-from training.evaluate import score_image
+from training.metric import score_image
 from training.models.segmenter import Segmenter
 from training.samples import CropSamples
 from training.tasks import Scalars, floats, means, middle
@@ -75,10 +74,10 @@ class BaselineTask:
         return {"loss": class_loss(logits.float(), classes.to(logits.device))}
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        scores: dict[str, list[float]] = defaultdict(list)
+        scores: list[tuple[str, float]] = []
         for modality, image, label in self.val:
             found = instances(classify(model, image, self.method))
-            scores[modality].append(score_image(label, found)[0].f1)
+            scores.append((modality, score_image(label, found)[0].f1))
         return means(scores)
 
 

@@ -1,14 +1,15 @@
 """The YOLOX family: one backbone, neck and head, scaled by depth and width.
 
 Source: YOLOX (Ge et al. 2021, arXiv 2107.08430). Module names end as those of the public YOLOX
-repository do, so that its checkpoints can start a training run (``load_official``).
+repository do, so that a run can start from its checkpoints (training/initial_weights.py).
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from training.models.yolox_layers import Conv, CSPLayer, Focus, SPPBottleneck, conv
 
 STRIDES = (8, 16, 32)
 # Every side of an image must be a multiple of this.
@@ -110,143 +111,6 @@ def decode(distances: Tensor, points: Tensor, strides: Tensor) -> Tensor:
     return torch.cat((centres - halves, centres + halves), -1)
 
 
-def load_official(detector: Detector, state: Mapping[str, Tensor]) -> list[str]:
-    """Copy a state dict of the public YOLOX repository into a detector of the same size.
-
-    The last layer of the class branch is left as it is where the number of classes differs.
-
-    Args:
-        detector: is changed in place.
-        state: names such as ``backbone.backbone.stem.conv.conv.weight``.
-
-    Returns:
-        The names in ``detector`` that were not loaded: the class layers, or nothing.
-
-    Raises:
-        ValueError: a name is missing or unknown, or a shape differs; the name is given.
-    """
-    ours = detector.state_dict()
-    renamed = {}
-    for name, value in state.items():
-        part, _, rest = name.partition(".")
-        if part == "backbone":
-            name = rest if rest.startswith("backbone.") else f"neck.{rest}"
-        renamed[name] = value
-    if unknown := sorted(renamed.keys() - ours.keys()):
-        raise ValueError(f"unknown name in the checkpoint: {unknown[0]} ({len(unknown)} in all)")
-    if missing := sorted(ours.keys() - renamed.keys()):
-        raise ValueError(f"missing in the checkpoint: {missing[0]} ({len(missing)} in all)")
-    left = [
-        name
-        for name in ours
-        if name.startswith("head.cls_preds.") and ours[name].shape != renamed[name].shape
-    ]
-    for name in ours:
-        if name not in left and ours[name].shape != renamed[name].shape:
-            raise ValueError(
-                f"{name}: the checkpoint holds {tuple(renamed[name].shape)}, "
-                f"this size wants {tuple(ours[name].shape)}"
-            )
-    detector.load_state_dict({**ours, **{k: v for k, v in renamed.items() if k not in left}})
-    return left
-
-
-# ------------------------------------------------------------------------------ building blocks
-
-
-class Conv(nn.Module):
-    """Convolution, batch norm and SiLU."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1):
-        super().__init__()
-        self.conv = nn.Conv2d(
-            inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False
-        )
-        self.bn = nn.BatchNorm2d(outputs)
-        self.act = nn.SiLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.act(self.bn(self.conv(x)))
-        return out
-
-
-class DepthwiseConv(nn.Module):
-    """A convolution of each channel alone, then one across channels."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1):
-        super().__init__()
-        self.dconv = Conv(inputs, inputs, kernel, stride, groups=inputs)
-        self.pconv = Conv(inputs, outputs, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.pconv(self.dconv(x))
-        return out
-
-
-def _conv(depthwise: bool, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
-    kind = DepthwiseConv if depthwise else Conv
-    return kind(inputs, outputs, kernel, stride)
-
-
-class Bottleneck(nn.Module):
-    """1 x 1 then 3 x 3 convolution, added to the input where ``shortcut`` says so."""
-
-    def __init__(self, channels: int, shortcut: bool, depthwise: bool):
-        super().__init__()
-        self.conv1 = Conv(channels, channels, 1)
-        self.conv2 = _conv(depthwise, channels, channels, 3)
-        self.shortcut = shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv2(self.conv1(x))
-        return out + x if self.shortcut else out
-
-
-class CSPLayer(nn.Module):
-    """Cross-stage partial layer: half the channels pass through bottlenecks, half go round."""
-
-    def __init__(self, inputs: int, outputs: int, repeats: int, shortcut: bool, depthwise: bool):
-        super().__init__()
-        hidden = outputs // 2
-        self.conv1 = Conv(inputs, hidden, 1)
-        self.conv2 = Conv(inputs, hidden, 1)
-        self.conv3 = Conv(2 * hidden, outputs, 1)
-        self.m = nn.Sequential(*(Bottleneck(hidden, shortcut, depthwise) for _ in range(repeats)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv3(torch.cat((self.m(self.conv1(x)), self.conv2(x)), 1))
-        return out
-
-
-class SPPBottleneck(nn.Module):
-    """Spatial pyramid pooling with windows of 5, 9 and 13."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        hidden = channels // 2
-        self.conv1 = Conv(channels, hidden, 1)
-        self.m = nn.ModuleList(nn.MaxPool2d(k, 1, k // 2) for k in (5, 9, 13))
-        self.conv2 = Conv(4 * hidden, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv1(x)
-        out: Tensor = self.conv2(torch.cat([x, *(pool(x) for pool in self.m)], 1))
-        return out
-
-
-class Focus(nn.Module):
-    """Four neighbouring pixels become channels of one, then a convolution."""
-
-    def __init__(self, outputs: int):
-        super().__init__()
-        self.conv = Conv(12, outputs, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        corners = (x[..., i::2, j::2] for j in (0, 1) for i in (0, 1))
-        out: Tensor = self.conv(torch.cat(tuple(corners), 1))
-        return out
-
-
 class Backbone(nn.Module):
     """CSPDarknet: feature maps at strides 8, 16 and 32."""
 
@@ -260,7 +124,7 @@ class Backbone(nn.Module):
             inputs, outputs = base * 2 ** (level - 2), base * 2 ** (level - 1)
             last = level == 5
             return [
-                _conv(depthwise, inputs, outputs, 3, 2),
+                conv(depthwise, inputs, outputs, 3, 2),
                 *([SPPBottleneck(outputs)] if last else []),
                 CSPLayer(outputs, outputs, repeats, shortcut=not last, depthwise=depthwise),
             ]
@@ -292,9 +156,9 @@ class Neck(nn.Module):
         self.C3_p4 = join(2 * c4, c4)
         self.reduce_conv1 = Conv(c4, c3, 1)
         self.C3_p3 = join(2 * c3, c3)
-        self.bu_conv2 = _conv(depthwise, c3, c3, 3, 2)
+        self.bu_conv2 = conv(depthwise, c3, c3, 3, 2)
         self.C3_n3 = join(2 * c3, c4)
-        self.bu_conv1 = _conv(depthwise, c4, c4, 3, 2)
+        self.bu_conv1 = conv(depthwise, c4, c4, 3, 2)
         self.C3_n4 = join(2 * c4, c5)
 
     def forward(self, maps: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -315,7 +179,7 @@ class Head(nn.Module):
         hidden = int(256 * width)
 
         def branches() -> nn.ModuleList:
-            pairs = ([_conv(depthwise, hidden, hidden, 3) for _ in range(2)] for _ in STRIDES)
+            pairs = ([conv(depthwise, hidden, hidden, 3) for _ in range(2)] for _ in STRIDES)
             return nn.ModuleList(nn.Sequential(*pair) for pair in pairs)
 
         def outputs(channels: int) -> nn.ModuleList:

@@ -41,6 +41,16 @@ from numpy.typing import NDArray
 
 from app.files.atomic import atomic_write
 from app.files.open import read_image
+from training.command import command_parser
+from training.layout import (
+    IMAGES,
+    LABELS,
+    METADATA,
+    UNLABELLED,
+    image_path,
+    label_path,
+    read_metadata,
+)
 from training.prepare.mend import mend
 from training.prepare.publishers import (
     MODALITIES,
@@ -69,13 +79,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        parser.error(f"{options.root}: no folder ({error.strerror}); give another one")
+        parser.exit(2, f"error: {options.root}: no folder ({error.strerror}); give another one\n")
     with tempfile.TemporaryDirectory(dir=options.root, prefix=".unpacked-") as scratch:
         try:
             items = _read(options, Path(scratch))
             layout = Layout(options.root, options.source, options.licence)
         except (ValueError, OSError, zipfile.BadZipFile) as error:
-            parser.error(str(error))
+            parser.exit(2, f"error: {error}\n")
         for item in items:
             layout.add(item)
         layout.write_metadata(options.val_share, options.seed)
@@ -83,9 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("livecell", "sartorius", "neurips", "folders"):
         command = commands.add_parser(name)
@@ -158,15 +166,14 @@ class Layout:
         self.problems = self.skipped = 0
         self.rows: dict[str, dict[str, str]] = {}
         self.added: set[str] = set()
-        for folder in ("Train_Labeled/images", "Train_Labeled/labels", "Train_Unlabeled/images"):
+        for folder in (IMAGES, LABELS, UNLABELLED):
             (root / folder).mkdir(parents=True, exist_ok=True)
-        path = root / "metadata.csv"
+        path = root / METADATA
         if path.exists():
-            with path.open(newline="") as file:
-                table = csv.DictReader(file)
-                if table.fieldnames != COLUMNS:
-                    raise ValueError(f"{path}: columns {table.fieldnames}; wanted {COLUMNS}")
-                self.rows = {row["name"]: row for row in table}
+            rows = read_metadata(path, COLUMNS)
+            if rows and list(rows[0]) != COLUMNS:
+                raise ValueError(f"{path}: columns {list(rows[0])}; wanted {COLUMNS}")
+            self.rows = {row["name"]: row for row in rows}
 
     def add(self, item: Item) -> None:
         """Copy an image, write its label; what can't be done is said and counted."""
@@ -190,12 +197,12 @@ class Layout:
         except ValueError as error:
             raise ValueError(f"{sample.image}: its label {error}") from error
         name = sample.name.replace(".", "_")  # a name ends at its first dot
-        stored = self.root / "Train_Labeled" / "images" / (name + sample.image.suffix)
-        target = self.root / "Train_Labeled" / "labels" / f"{name}_label.tiff"
+        stored = self.root / IMAGES / (name + sample.image.suffix)
+        target = label_path(self.root / LABELS, name)
         if name in self.rows:
             if not self._is_same(self.rows[name], sample, label):
                 raise ValueError(
-                    f"{sample.image}: {name} is in {self.root / 'metadata.csv'} with another "
+                    f"{sample.image}: {name} is in {self.root / METADATA} with another "
                     "image, label or group; rename this one, or remove that row"
                 )
             self.skipped += 1
@@ -213,8 +220,8 @@ class Layout:
 
     def _is_same(self, row: dict[str, str], sample: Sample, label: NDArray[np.uint16]) -> bool:
         """Whether a row of the metadata, and its files, are what a sample would become."""
-        image = self.root / "Train_Labeled" / "images" / row["image"]
-        target = self.root / "Train_Labeled" / "labels" / f"{row['name']}_label.tiff"
+        image = image_path(self.root, row)
+        target = label_path(self.root / LABELS, row["name"])
         return (
             (row["source"], row["group"]) == (self.source, sample.group)
             and image.exists()
@@ -225,7 +232,7 @@ class Layout:
 
     def _add_unlabelled(self, image: Path) -> None:
         read_image(image)  # a broken one would stop the training
-        target = self.root / "Train_Unlabeled" / "images" / image.name
+        target = self.root / UNLABELLED / image.name
         if not target.exists():
             _copy(image, target)
         elif not filecmp.cmp(image, target, shallow=False):
@@ -239,8 +246,8 @@ class Layout:
         splits = assign_splits(sizes, earlier, val_share, f"{seed}/{self.source}")
         for name in self.added:
             self.rows[name]["split"] = splits[self.rows[name]["group"]]
-        path = self.root / "metadata.csv"
-        with atomic_write(path) as part, part.open("w", newline="") as file:
+        path = self.root / METADATA
+        with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(self.rows.values())

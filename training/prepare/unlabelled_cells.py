@@ -5,10 +5,10 @@
 WEIGHTS are exported ones (training/export.py). For each image of split ``train`` of the sources
 in which cells are known to lack labels, OUT.json has the boxes xyxy, in pixels of the image, in
 which the detector then learns neither that there is a cell nor that there is none: ``ignored`` in
-a stage's configuration. There OUT.json lies in the folder of the run.
+a stage's configuration. There OUT.json lies in the folder of the run. Each image is shown in the
+look that prediction chooses, in which the teacher is surest.
 """
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -19,11 +19,15 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from app.detect import detect
 from app.files.atomic import atomic_write
+from app.files.open import read_image
 from app.predict import Predictor
 from app.processor import available_threads
-from training.data import Labelled, load_image, read_split
+from training.command import command_parser, user_errors
+from training.data import Labelled, load_image
+from training.errors import InputError
+from training.layout import image_path, read_split
+from training.look import find
 from training.losses import paired_iou
 
 SOURCES = (
@@ -40,24 +44,29 @@ _MAX_COVERED = 0.3  # of a box, by labels
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     for name in ("weights", "data", "output"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--sources", nargs="+", default=SOURCES, help="of metadata.csv")
     options = parser.parse_args(arguments)
-    predictor = Predictor(options.weights, "auto", available_threads())
-    method = dataclasses.replace(predictor.method, score_threshold=_MIN_SCORE)
-    rows = [row for row in read_split(options.data, "train") if row["source"] in options.sources]
-    boxes = {}
-    for row in tqdm(rows, unit="image", disable=None):
-        image = load_image(options.data, row, method)
-        found, _ = detect(image.image, predictor.detector, method)
-        if len(left := without_label(found, image)):
-            boxes[image.name] = left.round(1).tolist()
-    with atomic_write(options.output) as part:
-        part.write_text(json.dumps(boxes))
+    with user_errors(parser):
+        predictor = Predictor(options.weights, "auto", available_threads())
+        method = dataclasses.replace(predictor.method, score_threshold=_MIN_SCORE)
+        rows = read_split(options.data, "train")
+        rows = [row for row in rows if row["source"] in options.sources]
+        if not rows:
+            raise InputError(
+                f"{options.data}: split train has none of {', '.join(options.sources)}"
+            )
+        boxes = {}
+        for row in tqdm(rows, unit="image", disable=None):
+            image = load_image(options.data, row, method)
+            pixels = np.atleast_3d(read_image(image_path(options.data, row)))
+            _, found, _ = find(pixels, predictor, method)
+            if len(left := without_label(found, image)):
+                boxes[image.name] = left.round(1).tolist()
+        with atomic_write(options.output) as part:
+            part.write_text(json.dumps(boxes))
     print(f"{sum(map(len, boxes.values()))} boxes in {len(boxes)} of {len(rows)} images")
     return 0
 
@@ -78,8 +87,16 @@ def without_label(found: NDArray[np.float32], image: Labelled) -> NDArray[np.flo
 
 
 def with_ignored(images: list[Labelled], path: Path) -> list[Labelled]:
-    """Images with the boxes that ``main`` wrote to a file."""
-    boxes = json.loads(path.read_text())
+    """Images with the boxes that ``main`` wrote to a file.
+
+    Raises:
+        OSError: there is no such file.
+        InputError: it is not one that ``main`` wrote.
+    """
+    try:
+        boxes = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({error}); write it again") from error
     return [
         dataclasses.replace(
             image, ignored=np.array(boxes.get(image.name, []), np.float32).reshape(-1, 4)

@@ -6,7 +6,6 @@ Of split ``val`` of DATA, by F1 at IoU 0.5, worst first, numbered from the top l
 is printed. --source takes the images of one source alone, such as one that may be published.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -14,54 +13,64 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.files.open import read_image
-from app.normalise import normalise
-from training.data import read_split
-from training.evaluate import SUFFIX, read_labels, score_image
-from training.report.overlay import overlay
+from training.command import command_parser, user_errors
+from training.errors import InputError
+from training.layout import LABELS, image_path, label_path, read_split
+from training.metric import read_labels, score_image
+from training.report.overlay import overlay, read_picture, write_picture
 
-_PERCENTILES = (1.0, 99.0)
 _SIDE = 256  # of each picture, pixels
 _COLUMNS = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     for name in ("data", "predictions", "gallery"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--source")
     parser.add_argument("--images", type=int, default=10)
     options = parser.parse_args(arguments)
-    rows = [
-        row for row in read_split(options.data, "val") if options.source in (None, row["source"])
-    ]
-    labels = options.data / "Train_Labeled" / "labels"
+    with user_errors(parser):
+        rows = read_split(options.data, "val")
+        rows = [row for row in rows if options.source in (None, row["source"])]
+        if not rows:
+            raise InputError(f"{options.data}: no image of source {options.source} in split val")
+        picture = gallery(options.data, options.predictions, rows, options.images)
+        write_picture(options.gallery, picture)
+    return 0
+
+
+def gallery(
+    data: Path, predictions: Path, rows: list[dict[str, str]], count: int
+) -> NDArray[np.uint8]:
+    """The worst of some images, worst first, each as ``triptych`` shows it; printed as well.
+
+    Args:
+        data: a data set in the challenge's layout.
+        predictions: a folder of label images.
+        rows: of its metadata.
+        count: images that are shown, at most.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
     scored = []
     for row in rows:
-        truth, predicted = (
-            read_labels(folder / f"{row['name']}{SUFFIX}")
-            for folder in (labels, options.predictions)
-        )
+        truth = read_labels(label_path(data / LABELS, row["name"]))
+        predicted = read_labels(label_path(predictions, row["name"]), truth.shape)
         scored.append((score_image(truth, predicted)[0], row, truth, predicted))
     scored.sort(key=lambda entry: entry[0].f1)
     pictures = []
-    for number, (score, row, truth, predicted) in enumerate(scored[: options.images], 1):
+    for number, (score, row, truth, predicted) in enumerate(scored[:count], 1):
         print(
             f"{number}. {row['name']} ({row['modality']}): F1 {score.f1:.2f}, "
             f"{score.true} true, {score.predicted} predicted, {score.tp} right"
         )
-        path = options.data / "Train_Labeled" / "images" / row["image"]
-        pictures.append(triptych(normalise(read_image(path), *_PERCENTILES), truth, predicted))
-    if not pictures:
-        parser.error(f"no image of source {options.source} in split val")
+        pictures.append(triptych(read_picture(image_path(data, row)), truth, predicted))
     pictures += [np.full_like(pictures[0], 255)] * (-len(pictures) % _COLUMNS)
     lines = [np.hstack(pictures[n : n + _COLUMNS]) for n in range(0, len(pictures), _COLUMNS)]
-    if not cv2.imwrite(str(options.gallery), np.vstack(lines)[:, :, ::-1]):
-        parser.error(f"{options.gallery}: can't be written; give a .jpg in a folder that exists")
-    return 0
+    return np.vstack(lines)
 
 
 def triptych(

@@ -3,18 +3,20 @@
 python -m training.report.overlay IMAGE LABEL OVERLAY.png
 """
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
 
 from app.files.open import read_image
 from app.normalise import normalise
+from training.command import command_parser, user_errors
+from training.errors import InputError
+from training.metric import read_labels
 
 _PERCENTILES = (1.0, 99.0)
 _MIN_SIDE = 768  # smaller images are enlarged, so that an outline is thinner than a cell
@@ -22,17 +24,39 @@ _MIN_SIDE = 768  # smaller images are enlarged, so that an outline is thinner th
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     for name in ("image", "label", "overlay"):
         parser.add_argument(name, type=Path)
     options = parser.parse_args(arguments)
-    image = normalise(read_image(options.image), *_PERCENTILES)
-    drawn = overlay(image, np.asarray(tifffile.imread(options.label)))
-    if not cv2.imwrite(str(options.overlay), drawn[:, :, ::-1]):
-        parser.error(f"{options.overlay}: can't be written; give a .png in a folder that exists")
+    with user_errors(parser):
+        image = read_picture(options.image)
+        drawn = overlay(image, read_labels(options.label, image.shape[:2]))
+        write_picture(options.overlay, drawn)
     return 0
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """An image file as people see it, (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageError: it can't be read.
+    """
+    return normalise(read_image(path), *_PERCENTILES)
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8], options: Sequence[int] = ()) -> None:
+    """Write (H, W, 3) uint8 RGB as PNG or JPEG, with options of ``cv2.imwrite``.
+
+    Raises:
+        InputError: it can't be written.
+    """
+    wanted = "can't be written; give a .png or .jpg in a folder that exists"
+    try:
+        if cv2.imwrite(str(path), picture[:, :, ::-1], options):
+            return
+    except cv2.error as error:  # the suffix is of no picture
+        raise InputError(f"{path}: {wanted}") from error
+    raise InputError(f"{path}: {wanted}")
 
 
 def overlay(image: NDArray[np.uint8], label: NDArray[np.integer]) -> NDArray[np.uint8]:

@@ -4,11 +4,10 @@
 
 DATA is a folder in the challenge's layout; only its metadata.csv is read, which also needs the
 columns height, width and instances. Prints a row for each stage: parameters, images, crops in an
-epoch, steps and crops in all, and the hours that this machine would take. Those are estimated: a
+epoch, steps and crops in all, and the hours that this computer would take. Those are estimated: a
 few steps on one small crop are timed, and taken to grow with the pixels of a batch.
 """
 
-import argparse
 import statistics
 import sys
 import time
@@ -19,16 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from app.settings import Method
+from training.command import command_parser, user_errors
 from training.config import BaselineConfig, SegmenterConfig, Stage, load_config, model_of
-from training.data import read_split
 from training.epochs import count_steps, window_centres
 from training.export import MODELS
+from training.layout import COLUMNS, read_split
 from training.losses import detection_loss, segmentation_loss
 from training.models.baseline import class_loss
-from training.train import keep_freed_memory
+from training.trainer import keep_freed_memory
 
 TIMED_CROP = 256  # pixels along each side, at most
 TIMED_STEPS = 3
+_COLUMNS = (*COLUMNS, "height", "width", "instances")
 TITLES = (
     "stage",
     "model",
@@ -44,15 +45,14 @@ TITLES = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("data", type=Path)
     options = parser.parse_args(arguments)
+    with user_errors(parser):
+        config = load_config(options.config)
+        rows = read_split(options.data, "train", columns=_COLUMNS)
     keep_freed_memory()  # as training does
-    config = load_config(options.config)
-    rows = read_split(options.data, "train")
     print("| " + " | ".join(TITLES) + " |\n" + "| --- " * len(TITLES) + "|")
     for name, stage in config.stages.items():
         used = [row for row in rows if stage.factor(row["name"]) > 0]

@@ -2,19 +2,23 @@
 
     python -m training.report.samples_picture CONFIG STAGE DATA OUT.jpg --sources dsb2018 --count 24
 
-Cells are framed in green; what may be a cell, and is neither asked for nor denied, in orange.
+Cells are framed in green; what may be a cell, and is ignored in training, in orange.
 """
 
-import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.config import DetectorConfig, load_config
-from training.data import load_image, read_split
+from training.command import command_parser, user_errors
+from training.config import Config, DetectorConfig, load_config
+from training.data import Labelled, load_image
+from training.errors import InputError
+from training.layout import read_split
+from training.report.overlay import write_picture
 from training.samples import DetectorSamples
 
 _CELL, _IGNORED = (0, 230, 0), (255, 140, 0)
@@ -22,42 +26,59 @@ _CELL, _IGNORED = (0, 230, 0), (255, 140, 0)
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("stage")
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path, help="a .jpg or .png")
     parser.add_argument("--sources", nargs="+", help="of metadata.csv (default: all)")
-    parser.add_argument("--images", type=int, help="as many at most of a source")
+    parser.add_argument("--images", type=int, help="of each source, at most (default: all)")
     parser.add_argument("--first", type=int, default=0, help="number of the first sample")
     parser.add_argument("--count", type=int, default=24, help="samples (default: %(default)s)")
     parser.add_argument("--columns", type=int, default=6, help="(default: %(default)s)")
     parser.add_argument("--side", type=int, default=320, help="pixels of a sample's picture")
     parser.add_argument("--quality", type=int, default=85, help="of a JPEG, 1 to 100")
     options = parser.parse_args(arguments)
-    config = load_config(options.config)
-    stage = config.stages.get(options.stage)
-    if not isinstance(stage, DetectorConfig):
-        parser.error(f"{options.stage} is no detector stage of {options.config}")
-    taken: dict[str, int] = {}
-    images = []
-    for row in read_split(options.data, "train"):
-        source = row["source"]
-        if options.sources and source not in options.sources:
-            continue
-        taken[source] = taken.get(source, 0) + 1
-        if not options.images or taken[source] <= options.images:
-            images.append(load_image(options.data, row, config.method))
-    samples = DetectorSamples(images, [], stage, config.method)
-    numbers = range(options.first, options.first + options.count)
-    pictures = [draw(samples, number, options.side) for number in numbers]
-    grid = tile(pictures, options.columns)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, options.quality]
-    if not cv2.imwrite(str(options.output), grid[:, :, ::-1], quality):
-        parser.error(f"{options.output}: can't be written; give a .jpg in a folder that exists")
+    with user_errors(parser):
+        config = load_config(options.config)
+        stage = config.stages.get(options.stage)
+        if not isinstance(stage, DetectorConfig):
+            raise InputError(f"{options.stage} is no detector stage of {options.config}")
+        images = load_some(options.data, config, options.sources, options.images)
+        samples = DetectorSamples(images, [], stage, config.method)
+        numbers = range(options.first, options.first + options.count)
+        pictures = [draw(samples, number, options.side) for number in numbers]
+        quality = [cv2.IMWRITE_JPEG_QUALITY, options.quality]
+        write_picture(options.output, tile(pictures, options.columns), quality)
     return 0
+
+
+def load_some(
+    data: Path, config: Config, sources: list[str] | None, count: int | None
+) -> list[Labelled]:
+    """Images of split ``train``.
+
+    Args:
+        data: a data set in the challenge's layout.
+        config: has the method.
+        sources: of its metadata; None for all.
+        count: images of each, at most; None for all.
+
+    Raises:
+        InputError: there is none.
+    """
+    taken: Counter[str] = Counter()
+    images = []
+    for row in read_split(data, "train"):
+        source = row["source"]
+        if sources and source not in sources:
+            continue
+        taken[source] += 1
+        if not count or taken[source] <= count:
+            images.append(load_image(data, row, config.method))
+    if not images:
+        raise InputError(f"{data}: split train has no image of {', '.join(sources or ())}")
+    return images
 
 
 def draw(samples: DetectorSamples, number: int, side: int) -> NDArray[np.uint8]:
@@ -65,8 +86,8 @@ def draw(samples: DetectorSamples, number: int, side: int) -> NDArray[np.uint8]:
     pixels, boxes, ignored = samples[number]
     image = pixels.permute(1, 2, 0).numpy()
     factor = side / image.shape[0]
-    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    picture = np.ascontiguousarray(cv2.resize(image, (side, side), interpolation=way))
+    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    picture = np.ascontiguousarray(cv2.resize(image, (side, side), interpolation=interpolation))
     for colour, framed in ((_IGNORED, ignored), (_CELL, boxes)):
         for x0, y0, x1, y1 in np.rint(framed.numpy() * factor).astype(int).tolist():
             cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), colour, 1)

@@ -1,0 +1,89 @@
+"""A sign of life that a run keeps in its output folder, for other runs that share the folder."""
+
+import contextlib
+import json
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+from ..files.atomic import atomic_write
+from ..processor import kernel_text
+
+BEAT = 5.0  # seconds from one sign of life to the next
+DEAD_AFTER = 60.0  # seconds without one, after which a run of another machine counts as dead
+_PROC = Path("/proc")
+
+
+class Lease:
+    """The sign of life of one run: a file that tells whose it is, touched again and again.
+
+    Args:
+        path: of the file.
+        process: number of the process that stands for the run.
+        more: what else the file is to tell.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+
+    def __init__(self, path: Path, process: int, **more: Any) -> None:
+        self.path = path
+        with atomic_write(path) as part:
+            part.write_text(json.dumps({**_owner(process), **more}))
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop the signs of life and remove the file."""
+        self._ended.set()
+        self._thread.join()
+        self.path.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT):
+            with contextlib.suppress(OSError):
+                self.path.touch()
+
+
+def read_lease(path: Path) -> dict[str, Any]:
+    """What the file of a lease tells; empty where there is none."""
+    try:
+        lease = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return lease if isinstance(lease, dict) else {}
+
+
+def is_alive(path: Path, now: float) -> bool:
+    """Whether the run of a lease goes on.
+
+    Of a run of this machine the process is looked for, of others the last sign of life tells.
+
+    Args:
+        path: of the lease.
+        now: time of the last change of a file that was just written to the same file system,
+            seconds, since the clocks of machines differ.
+    """
+    lease = read_lease(path)
+    owner = _owner(lease.get("process"))
+    if lease.get("machine") == owner["machine"]:
+        return owner["started"] is not None and lease.get("started") == owner["started"]
+    try:
+        return now - path.stat().st_mtime < DEAD_AFTER
+    except OSError:
+        return False
+
+
+def _owner(process: Any) -> dict[str, Any]:
+    """A process, told apart from all that ever had its number; ``started`` is None if it ended."""
+    boot = kernel_text(_PROC / "sys/kernel/random/boot_id")
+    namespace = (_PROC / "self/ns/pid").stat().st_ino  # numbers mean others in a container
+    fields = kernel_text(_PROC / str(process) / "stat").rpartition(")")[2].split()
+    return {
+        "machine": f"{boot} {namespace}",
+        "host": socket.gethostname(),
+        "process": process,
+        "started": fields[19] if fields and fields[0] not in "ZX" else None,
+    }

@@ -1,0 +1,177 @@
+"""The cells of a numpy array: what is called from Python."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import index
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .files.axes import Stack, to_image
+from .log import warnings_collected
+from .look import Look, Wanted
+from .overrides import for_image
+from .predict import Predictor
+from .processor import available_threads
+from .session import Device
+from .settings import WEIGHTS
+
+_PERCENTILES = (0, 100)
+_DIAMETERS = (2, 100_000)
+_MAGNIFICATIONS = (1 / 16, 16)
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The N cells of an image, and how it was shown to the networks to find them.
+
+    Cell number i has label i, box i - 1 and score i - 1; the most certain ones come first.
+    """
+
+    labels: NDArray[np.uint16] | NDArray[np.uint32]
+    """(H, W): 0 is background, 1 to N are the cells; uint32 where there are more than 65,535."""
+    boxes: NDArray[np.float32]
+    """(N, 4) xyxy, pixels of the image, as the detector has drawn them around each cell."""
+    scores: NDArray[np.float32]
+    """(N,) how sure the detector is of each, 0-1."""
+    look: Look
+    """How the image was shown: its channels, their limits of brightness, the magnification."""
+    is_usual: bool
+    """Whether that was the usual way, or one in which the detector was surer."""
+    warnings: tuple[str, ...]
+    """What may be wrong with the result; mostly nothing."""
+
+
+class Segmenter:
+    """Finds the cells of any number of images, also in several threads at once.
+
+    It prints nothing, and after an interrupt (Ctrl-C) it can be used as before. Its networks don't
+    survive a fork, and it can't be pickled: make one in each process.
+
+    Args:
+        weights: folder with ``settings.json`` and the graphs it names.
+        device: ``auto`` takes CUDA where it works and the CPU elsewhere.
+        threads: of the CPU, for one call; by default all that this process may use.
+
+    Attributes:
+        provider: of ONNX Runtime, that runs the networks: "CPUExecutionProvider" or
+            "CUDAExecutionProvider".
+
+    Raises:
+        ValueError: the weights are not what the settings say, or an argument is wrong.
+        DeviceError: ``cuda`` was asked for and can't be used. It is a RuntimeError.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path = WEIGHTS,
+        device: Device = "auto",
+        threads: int | None = None,
+    ) -> None:
+        if device not in get_args(Device):
+            raise ValueError(f"device={device!r}: one of {', '.join(get_args(Device))} was wanted")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads={threads}: a whole number from 1 on was wanted")
+        self._predictor = Predictor(Path(weights), device, threads or available_threads())
+        self.provider = self._predictor.provider
+
+    def segment(
+        self,
+        array: ArrayLike,
+        *,
+        axes: str | None = None,
+        stack: Stack = "refuse",
+        channels: int | Sequence[int] | None = None,
+        percentiles: tuple[float, float] | None = None,
+        levels: tuple[float, float] | None = None,
+        diameter: float | None = None,
+        magnification: float | None = None,
+    ) -> Segmentation:
+        """Outline every cell of an image. How it is shown to the networks is found, unless given.
+
+        Args:
+            array: (H, W) or (H, W, C) of any real dtype, three channels RGB; it is not changed.
+            axes: a letter for each axis of another array, such as ``CYX``; see ``to_image``.
+            stack: what to do with several planes (depth, time): ``refuse``, ``max`` (their
+                maximum), or the number of one of them, from 0.
+            channels: show these alone, by their numbers from 0.
+            percentiles: low and high, 0-100, that become black and white in each channel.
+            levels: the same as grey levels of the array.
+            diameter: of the cells, pixels; the image is shown at the size that suits them.
+            magnification: pixels that the detector gets along each side of a pixel, instead.
+
+        Raises:
+            TypeError: the array holds no real numbers.
+            ValueError: it is in doubt which axes it has, it is a stack, or an argument is wrong.
+            MemoryError: there is not enough.
+        """
+        image = to_image(np.asarray(array), axes, stack)
+        asked = None if channels is None else _numbers(channels)
+        wanted = _wanted(percentiles, levels, diameter, magnification)
+        name = Path(f"array of shape {image.shape}")
+        wanted = for_image(name, image.shape, (), asked, wanted, self._predictor.method)
+        with warnings_collected() as warnings:
+            found = self._predictor.predict(image, wanted=wanted)
+        look, usual = found.choice.look, found.choice.usual
+        labels = found.labels[:, :]
+        return Segmentation(labels, found.boxes, found.scores, look, look == usual, tuple(warnings))
+
+
+def _numbers(channels: int | Sequence[int]) -> tuple[int, ...]:
+    """Channels as a tuple of numbers.
+
+    Raises:
+        ValueError: there are none, or one is no number from 0.
+    """
+    several = channels if isinstance(channels, Sequence | np.ndarray) else (channels,)
+    try:
+        numbers = tuple(index(channel) for channel in several)
+    except TypeError:
+        numbers = ()
+    if not numbers or min(numbers) < 0:
+        raise ValueError(f"channels={channels!r}: numbers from 0 were wanted")
+    return numbers
+
+
+def _wanted(
+    percentiles: tuple[float, float] | None,
+    levels: tuple[float, float] | None,
+    diameter: float | None,
+    magnification: float | None,
+) -> Wanted:
+    """What was chosen by hand beside channels.
+
+    Raises:
+        ValueError: a value is out of its range, or two contradict each other.
+    """
+    if percentiles is not None and levels is not None:
+        raise ValueError("percentiles or levels were wanted, not both")
+    if diameter is not None and magnification is not None:
+        raise ValueError("a diameter or a magnification was wanted, not both")
+    return Wanted(
+        percentiles=_pair("percentiles", percentiles, *_PERCENTILES),
+        levels=_pair("levels", levels, -math.inf, math.inf),
+        diameter=_number("diameter", diameter, *_DIAMETERS),
+        magnification=_number("magnification", magnification, *_MAGNIFICATIONS),
+    )
+
+
+def _pair(
+    name: str, values: tuple[float, float] | None, least: float, most: float
+) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    low, high = map(float, values)
+    if not (least <= low < high <= most and math.isfinite(high - low)):
+        within = "" if math.isinf(most) else f" from {least} to {most}"
+        raise ValueError(f"{name}={values!r}: two numbers{within} were wanted, the lower one first")
+    return low, high
+
+
+def _number(name: str, value: float | None, least: float, most: float) -> float | None:
+    if value is None or least <= value <= most:
+        return None if value is None else float(value)
+    raise ValueError(f"{name}={value!r}: a number from {least} to {most} was wanted")

@@ -1,0 +1,54 @@
+"""Configurations: wrong ones are refused, the paper's is the paper's."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from app.settings import SettingsError
+from training.config import load_config
+
+SHIPPED = Path("training/configs/shipped.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("crop_size = 64", "crop_size = 64\ncolour = 1", "unknown key 'method.colour'"),
+        ("mosaic = 0.4", "", "'stage.first.mosaic' is missing"),
+        ("steps = 3500", 'steps = "many"', "'stage.segmenter.steps' is 'many'"),
+        ("[segmenter]", "[segmentor]", "unknown key 'segmentor'"),
+        ('start = "first"', 'start = "last"', "an earlier detector stage was wanted"),
+        ("steps = 3500", "steps = 0", "steps or epochs must be 0, and not both"),
+        ('model = "segmenter"', 'model = "oracle"', "model is 'oracle'"),
+        ('"bfloat16"', '"half"', "stage.first.precision is 'half'; wanted bfloat16 or float32"),
+    ],
+)
+def test_wrong_configurations_are_refused(old, new, message, tmp_path):
+    text = SHIPPED.read_text()
+    assert old in text
+    (tmp_path / "wrong.toml").write_text(text.replace(old, new, 1))
+    with pytest.raises(SettingsError, match=message):
+        load_config(tmp_path / "wrong.toml")
+
+
+def test_the_papers_configuration_is_the_papers():
+    config = load_config(Path("training/configs/paper.toml"))
+    assert list(config.stages) == ["pretrain", "preliminary", "final", "segmenter"]
+    final, segmenter = config.stages["final"], config.stages["segmenter"]
+    assert final.start == "pretrain" and final.epochs == 15 and final.size == "x"
+    assert final.validation_steps == 0  # after every epoch
+    assert final.unlabelled == pytest.approx(1 / 6)
+    assert final.learning_rate == pytest.approx(0.005 / 64 * final.batch)
+    assert segmenter.learning_rate == pytest.approx(6e-5 / 16 * segmenter.batch)
+    assert (config.method.window, final.crop, final.window_stride) == (1536, 1536, 768)
+
+
+def test_a_file_that_extends_another_has_its_own_stages(tmp_path):
+    text = f'extends = "{SHIPPED.resolve()}"\n[segmenter]\nbatch = 8\n'
+    text += '[stage.short]\nmodel = "segmenter"\nsteps = 7\nlearning_rate = 2e-3\n'
+    (tmp_path / "short.toml").write_text(text)
+    short, shipped = load_config(tmp_path / "short.toml"), load_config(SHIPPED)
+    assert short.method == shipped.method and list(short.stages) == ["short"]
+    segmenter = dataclasses.replace(shipped.stages["segmenter"], batch=8, steps=7)
+    assert short.stages["short"] == segmenter
