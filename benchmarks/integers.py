@@ -20,6 +20,7 @@ from app.processor import available_threads, has_vnni
 from app.settings import load_settings
 from benchmarks.look import STAGES, Result, line, outline, seconds
 from training.export import write_settings
+from training.judge import group_means
 from training.layout import read_split
 
 
@@ -51,8 +52,9 @@ def main() -> None:
 def f1_by_modality(results: list[Result], modalities: list[str]) -> list[str]:
     """Mean F1 over all images, and over those of each modality."""
     rows = [result.scored for result in results]
-    groups = [rows, *([row for row in rows if row.modality == m] for m in modalities)]
-    return [f"{fmean(row.f1 for row in group):.3f}" for group in groups]
+    means = group_means((row.modality, row.f1) for row in rows)
+    overall = fmean(row.f1 for row in rows)
+    return [f"{f1:.3f}" for f1 in (overall, *(means[m] for m in modalities))]
 
 
 def without_integers(weights: Path, folder: Path) -> Predictor:
