@@ -19,8 +19,8 @@ from .normalise import Normalised
 from .overrides import Asked, for_image
 from .paste import paste, relabel, visits
 from .segment import round_boxes, segment
-from .session import Device, DeviceError, Run, candidates, open_session, provider, runner
-from .settings import Method, graph_path, load_settings
+from .session import Device, DeviceError, Precision, Run, candidates, open_session, provider, runner
+from .settings import Method, SettingsError, graph_path, load_settings
 from .stopwatch import Stopwatch
 from .trial import Choice, choose_look
 
@@ -56,10 +56,11 @@ class Predictor:
         wanted: how images are shown, where that is not to be chosen.
         channels: the ones that are shown, by number from 0 or by name, instead of those in
             ``wanted``.
+        precision: of the graphs, as in ``candidates``.
 
     Raises:
-        SettingsError: the weights are not what the settings say.
-        DeviceError: ``cuda`` was asked for and is not there.
+        SettingsError: the weights are not what the settings say, or lack graphs of the precision.
+        DeviceError: what was asked for is not there.
     """
 
     def __init__(
@@ -69,12 +70,18 @@ class Predictor:
         threads: int,
         wanted: Wanted | None = None,
         channels: Asked | None = None,
+        precision: Precision = "auto",
     ) -> None:
         settings = load_settings(weights)
         self.method, self.resources = settings.method, settings.resources
         models = settings.detector, settings.segmenter
         self.without_cuda: str | None = None  # why not, where it was tried
-        *others, last = candidates(device)
+        *others, last = candidates(device, precision)
+        if precision == "int8" and not all("vnni" in model for model in models):
+            raise SettingsError(
+                f"{weights}: has no graphs of 8-bit integers; make them (python -m "
+                "training.quantise), or use --precision float"
+            )
         for processor in (*others, last):
             paths = [graph_path(weights, model, processor) for model in models]
             try:

@@ -16,7 +16,7 @@ from .look import Look, Wanted
 from .overrides import for_image
 from .predict import Predictor
 from .processor import available_threads
-from .session import Device
+from .session import Device, Precision
 from .settings import WEIGHTS
 
 _PERCENTILES = (0, 100)
@@ -55,6 +55,8 @@ class Segmenter:
         weights: folder with ``settings.json`` and the graphs it names.
         device: ``auto`` takes CUDA where it works and the CPU elsewhere.
         threads: of the CPU, for one call; by default all that this process may use.
+        precision: of the networks: ``int8`` (for CPUs with VNNI instructions), ``float``, or
+            ``auto``, what is fastest.
 
     Attributes:
         provider: of ONNX Runtime, that runs the networks: "CPUExecutionProvider" or
@@ -70,12 +72,18 @@ class Segmenter:
         weights: str | Path = WEIGHTS,
         device: Device = "auto",
         threads: int | None = None,
+        precision: Precision = "auto",
     ) -> None:
+        if precision not in get_args(Precision):
+            choices = ", ".join(get_args(Precision))
+            raise ValueError(f"precision={precision!r}: one of {choices} was wanted")
         if device not in get_args(Device):
             raise ValueError(f"device={device!r}: one of {', '.join(get_args(Device))} was wanted")
         if threads is not None and threads < 1:
             raise ValueError(f"threads={threads}: a whole number from 1 on was wanted")
-        self._predictor = Predictor(Path(weights), device, threads or available_threads())
+        self._predictor = Predictor(
+            Path(weights), device, threads or available_threads(), precision=precision
+        )
         self.provider = self._predictor.provider
 
     def segment(

@@ -20,6 +20,7 @@ from .processor import Processor, has_vnni
 logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "int8", "float"]
 Item = TypeVar("Item")
 # A graph as a function: one array in, its outputs out.
 Run = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
@@ -45,13 +46,23 @@ class DeviceError(RuntimeError):
     """The device that was asked for can't be used."""
 
 
-def candidates(device: Device) -> list[Processor]:
+def candidates(device: Device, precision: Precision = "auto") -> list[Processor]:
     """What may run the graphs, best first.
 
     Args:
         device: ``auto`` takes CUDA where it works and the CPU elsewhere.
+        precision: of the graphs: ``float``, ``int8`` (8-bit integers, which a CPU with VNNI
+            instructions alone runs fast and right), or ``auto``, what suits the processor.
+
+    Raises:
+        DeviceError: there is no processor for such graphs.
     """
-    cpu: Processor = "vnni" if has_vnni() else "cpu"
+    if precision == "int8":
+        if device == "cuda" or not has_vnni():
+            what = "a GPU runs floats" if device == "cuda" else "this CPU has no VNNI instructions"
+            raise DeviceError(f"--precision int8: {what}; use --precision auto")
+        return ["vnni"]
+    cpu: Processor = "vnni" if precision == "auto" and has_vnni() else "cpu"
     if device == "cpu":
         return [cpu]
     if device == "cuda":

@@ -60,6 +60,13 @@ def parse(arguments: list[str] | None = None, description: str = "") -> argparse
         help="auto (the default) takes CUDA where it works",
     )
     parser.add_argument(
+        "--precision",
+        choices=("auto", "int8", "float"),
+        default="auto",
+        help="of the networks: 8-bit integers, for CPUs with VNNI instructions, or floats;\n"
+        "auto (the default) takes what is fastest",
+    )
+    parser.add_argument(
         "--threads",
         type=_positive,
         default=available_threads(),

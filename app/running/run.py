@@ -130,7 +130,12 @@ def load_predictor(options: argparse.Namespace) -> Predictor:
     cv2.setNumThreads(options.threads)
     by_hand = {key: getattr(options, key) for key in _BY_HAND if key != "channels"}
     return Predictor(
-        options.weights, options.device, options.threads, Wanted(**by_hand), options.channels
+        options.weights,
+        options.device,
+        options.threads,
+        Wanted(**by_hand),
+        options.channels,
+        options.precision,
     )
 
 

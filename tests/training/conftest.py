@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from app.settings import Method
 from tests.training.tiny_dataset import make_dataset
@@ -16,6 +17,11 @@ from training.samples import DetectorSamples
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 SHIPPED = CONFIGS / "shipped.toml"
+
+
+# What is so small gains nothing by several threads, which wait for each other, and loses much where
+# the cores are busy; and rounding is the same everywhere. Tests are run on all cores instead.
+torch.set_num_threads(1)
 
 
 @dataclasses.dataclass(frozen=True)

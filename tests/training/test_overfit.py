@@ -1,4 +1,4 @@
-"""Both models learn four images by heart: what a fault in samples, losses or export would prevent.
+"""Both models learn two images by heart: what a fault in samples, losses or export would prevent.
 
 The images are squares of the samples, on which the shipped weights were chosen, not trained.
 """
@@ -25,12 +25,7 @@ from training.trainer import Trainer
 SAMPLES = Path("samples")
 SIDE = 128
 # Name of a sample, top and left of the square: no cell in it is cut down to a sliver.
-SQUARES = (
-    ("dsb2018-a5fe0b7412dd", 96, 32),
-    ("dsb2018-5afb7932e9c7", 288, 432),
-    ("dsb2018-a5e695fce80d", 224, 160),
-    ("dsb2018-ac8169a0debe", 192, 48),
-)
+SQUARES = (("dsb2018-a5e695fce80d", 240, 448), ("dsb2018-ac8169a0debe", 224, 80))
 SHIPPED = load_config(Path("training/configs/shipped.toml"))
 # An image is one window, seen as it is; what an untrained segmenter says, about a half, is no cell.
 # Boxes are counted without masks, which else settle which of two that overlap is a cell.
@@ -52,8 +47,8 @@ COMMON = {
 
 
 @pytest.fixture(scope="module")
-def four(tmp_path_factory) -> list[Labelled]:
-    root = tmp_path_factory.mktemp("four")
+def two(tmp_path_factory) -> list[Labelled]:
+    root = tmp_path_factory.mktemp("two")
     images, labels = (root / "Train_Labeled" / name for name in ("images", "labels"))
     for folder in (images, labels):
         folder.mkdir(parents=True)
@@ -79,33 +74,33 @@ def trained(task, folder):
     return load_model(folder / "best.pt")[0]
 
 
-def test_the_detector_finds_the_cells_of_four_images(four, tmp_path):
+def test_the_detector_finds_the_cells_of_two_images(two, tmp_path):
     torch.manual_seed(1)
     stage = dataclasses.replace(
         SHIPPED.stages["first"],
         **COMMON,
-        size="tiny",
+        size="nano",
         crop=SIDE,
-        window_stride=SIDE,  # each step sees all four
+        window_stride=SIDE,  # each step sees both twice
         batch=4,
-        steps=600,
-        learning_rate=2.5e-3,
+        steps=500,
+        learning_rate=2e-3,
         mosaic=0.0,
         rotation=0.0,
         scale=[1.0, 1.0],
-        last_share=0.3,
+        last_share=0.4,
     )
-    task = DetectorTask(stage, METHOD, four, four)
+    task = DetectorTask(stage, METHOD, two, two)
 
     def f1(model):
         run = runner(ExportedDetector(model))
-        return np.mean([box_f1(detect(i.image, run, METHOD)[0], i.boxes) for i in four])
+        return np.mean([box_f1(detect(i.image, run, METHOD)[0], i.boxes) for i in two])
 
     assert f1(task.model) < 0.1
     assert f1(trained(task, tmp_path)) > 0.95
 
 
-def test_the_segmenter_outlines_the_cells_of_four_images(four, tmp_path):
+def test_the_segmenter_outlines_the_cells_of_two_images(two, tmp_path):
     torch.manual_seed(1)
     stage = dataclasses.replace(
         SHIPPED.stages["segmenter"],
@@ -115,14 +110,14 @@ def test_the_segmenter_outlines_the_cells_of_four_images(four, tmp_path):
         learning_rate=3e-3,
         jitter=0.0,
     )
-    task = SegmenterTask(stage, METHOD, four, four)
+    task = SegmenterTask(stage, METHOD, two, two)
 
     def f1(model, iou):
         run = runner(ExportedSegmenter(model, METHOD.crop_size))
-        found = [outline(i.image, i.boxes, run, METHOD)[:, :] for i in four]
+        found = [outline(i.image, i.boxes, run, METHOD)[:, :] for i in two]
         # With a frame: the score leaves out what touches an image's edge.
         pairs = [
-            (np.pad(i.label, 8), np.pad(label, 8)) for i, label in zip(four, found, strict=True)
+            (np.pad(i.label, 8), np.pad(label, 8)) for i, label in zip(two, found, strict=True)
         ]
         return np.mean([score_image(*pair, thresholds=(iou,))[0].f1 for pair in pairs])
 

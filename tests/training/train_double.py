@@ -23,7 +23,7 @@ def main(path: Path, data: Path, run: Path) -> None:
             patch.object(torch.Tensor, "float", torch.Tensor.double),
             # Scores and curves take time and change no weight.
             patch.object(Trainer, "_validate", return_value={}),
-            patch("training.train.plot"),
+            patch("training.trainer.plot"),
             processes.joined(),
         ):
             for name, stage in config.stages.items():
