@@ -14,6 +14,9 @@ OUT ?= outputs
 
 VENV_PYTHON := .venv/bin/python
 PIP := $(VENV_PYTHON) -m pip --disable-pip-version-check
+PYTEST := $(VENV_PYTHON) -m pytest
+# Tests of one file stay together, for they share what takes time to make.
+ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
 COMPILE := $(VENV_PYTHON) -m uv pip compile --quiet --generate-hashes \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28
 
@@ -27,17 +30,17 @@ test: .venv/test.stamp
 	$(VENV_PYTHON) -m ruff check
 	.venv/bin/hadolint Dockerfile
 	$(VENV_PYTHON) -m mypy app tests/app tests/system
-	$(VENV_PYTHON) -m pytest tests/app
+	$(PYTEST) $(ON_ALL_CORES) tests/app
 
 test-training: .venv/training.stamp
 	$(VENV_PYTHON) -m mypy
-	$(VENV_PYTHON) -m pytest tests/training
+	$(PYTEST) $(ON_ALL_CORES) tests/training
 
 test-system: .venv/test.stamp
-	$(VENV_PYTHON) -m pytest tests/system
+	$(PYTEST) tests/system
 
 smoke: .venv/test.stamp
-	$(VENV_PYTHON) -m pytest tests/system -m smoke
+	$(PYTEST) tests/system -m smoke
 
 container: .venv/test.stamp
 	$(VENV_PYTHON) -m container.prove

@@ -3,7 +3,7 @@
 # Without folders it uses /inputs and /outputs, or else /workspace/inputs and /workspace/outputs.
 set -eu
 
-here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+here=$(dirname -- "$(readlink -f -- "$0")") # also where this is called through a link
 
 case ${1:--} in
 -*)

@@ -32,8 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     def work(restarted: bool) -> int:
         # Only the child needs these libraries, and libraries with threads must not be forked.
-        from .running.run import run
-
+        try:
+            from .running.run import run
+        except ModuleNotFoundError as error:
+            print(
+                f"error: {sys.executable} lacks the package {error.name}; run 'make run' in the "
+                "checkout once, or install requirements.txt",
+                file=sys.stderr,
+            )
+            return 2
         return run(options, name, process, restarted=restarted)
 
     return supervise(work, lambda cause: blame_image(options.output, name, cause))

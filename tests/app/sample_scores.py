@@ -20,12 +20,13 @@ from app.running.run import run
 from training.metric import score_image
 
 SAMPLES = Path("samples")
-# Of the sample of a name, at an IoU of 0.5. Only the nuclei of the first, a cytology, are labelled.
+# At an IoU of 0.5, midway between what the sets of graphs reach: python -m tests.app.sample_scores.
+# Only the nuclei of the first, a cytology, are labelled.
 SAMPLE_F1 = {
     "dsb2018-4e07a653352b": 0.32,
-    "dsb2018-5afb7932e9c7": 0.96,
+    "dsb2018-5afb7932e9c7": 0.958,
     "dsb2018-a5e695fce80d": 0.925,
-    "dsb2018-a5fe0b7412dd": 0.985,
+    "dsb2018-a5fe0b7412dd": 0.987,
     "dsb2018-ac8169a0debe": 0.963,
     "dsb2018-f6863b83d75e": 0.803,
 }
@@ -36,9 +37,6 @@ GRAPHS: dict[Processor, tuple[str, str]] = {
     "vnni": ("_int8", "_int8"),
     "cuda": ("_fp16", "_fp16"),
 }
-# container/prove.py asks these of all samples, until it asks SAMPLE_F1 of each.
-EACH_FLOOR = min(SAMPLE_F1.values()) - TOLERANCE
-MEAN_FLOOR = sum(SAMPLE_F1.values()) / len(SAMPLE_F1) - TOLERANCE
 
 
 def score_samples(processor: Processor, names: list[str]) -> dict[str, float]:

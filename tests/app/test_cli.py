@@ -245,31 +245,6 @@ def test_threads_respect_the_containers_quota(quota, threads, tmp_path, monkeypa
     assert available_threads(tmp_path / "none") == 64
 
 
-def test_predict_sh_from_another_folder(folder):
-    write(folder / "in" / "a.png")
-    shutil.copytree("app", folder / "repo" / "app")
-    shutil.copytree(TOY, folder / "repo" / "weights")
-    shutil.copy("predict.sh", folder / "repo")
-    (folder / "app").mkdir()  # another app, in the caller's folder, must not be taken for ours
-    (folder / "app" / "__main__.py").write_text("raise SystemExit(9)")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["sh", "repo/predict.sh", "in", "out"], cwd=folder, env=environment, check=False
-    )
-    assert done.returncode == 0
-    np.testing.assert_array_equal(tifffile.imread(folder / "out" / "a_label.tiff"), LABEL)
-
-
-@pytest.mark.skipif(Path("/workspace").exists(), reason="it is what predict.sh would run on")
-@pytest.mark.parametrize("options", [[], ["--threads", "1"]])
-def test_predict_sh_without_folders(options):
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = ["sh", "predict.sh", *options]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: /workspace/inputs: no such file or folder")
-
-
 def test_the_toy_graphs_are_what_their_script_makes(tmp_path):
     make_toy_graphs.main(tmp_path)
     for role, shape in (("detector", (1, 32, 64, 3)), ("segmenter", (3, 16, 16, 3))):

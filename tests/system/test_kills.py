@@ -1,5 +1,8 @@
 """Processes that crash, are killed or interrupted: what they leave, and how the next goes on."""
 
+import contextlib
+import os
+import re
 import signal
 from pathlib import Path
 
@@ -41,7 +44,7 @@ Predictor.predict_file = slow
 """
     process = start(three, "at_work.wait(); os.abort()", "--threads", "2", before=before)
     errors = errors_of(process)
-    assert "SIGABRT at a.png or b.png; going on one image at a time" in errors
+    assert re.search("SIGABRT at (a.png or b|b.png or a).png; going on one image at a time", errors)
     assert "error: b.png: ended the process (SIGABRT" in errors
     assert process.returncode == 1 and sorted(labels(three)) == ["a_label.tiff", "c_label.tiff"]
     whole, images = report(three)
@@ -69,12 +72,16 @@ def test_a_signal_to_the_parent_ends_the_run_cleanly(number, threads, three):
 
 
 def test_a_killed_run_leaves_no_child_and_can_be_resumed(three):
-    process = start(three, f"print(os.getpid(), file=sys.stderr, flush=True); {FOR_EVER}")
-    assert process.stderr is not None
-    child = int(next(line for line in process.stderr if line.strip().isdigit()))
-    process.kill()
-    process.communicate()
-    wait_for(lambda: not is_running(child))
+    event = f"print(os.getpid(), file=sys.stderr, flush=True); {FOR_EVER}"
+    with start(three, event) as process:
+        assert process.stderr is not None
+        child = int(next(line for line in process.stderr if line.strip().isdigit()))
+        process.kill()
+    try:
+        wait_for(lambda: not is_running(child))
+    finally:  # no test leaves one behind either
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
     assert (three / "out" / RUNS_FOLDER).exists()
     assert run_in(three, "--resume") == 0
     assert outputs(three / "out") == ["a_label.tiff", "b_label.tiff", "c_label.tiff", RUN_FILE]

@@ -44,4 +44,4 @@ def test_the_plan_counts_what_training_does(sized_data, capsys, monkeypatch):
 def test_a_step_takes_time(tiny_config):
     for stage in (tiny_config.detector, tiny_config.segmenter):
         model = plan.MODELS[plan.model_of(stage)](stage.size)
-        assert 0 < plan.seconds_per_step(model, stage, tiny_config.method) < 60
+        assert plan.seconds_per_step(model, stage, tiny_config.method) > 0
