@@ -20,10 +20,14 @@ ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
 COMPILE := $(VENV_PYTHON) -m uv pip compile --quiet --generate-hashes \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28
 
+# As they were given, whatever characters are in them.
+run: export IN_FOLDER = $(value IN)
+run: export OUT_FOLDER = $(value OUT)
+
 .PHONY: run test test-training test-system smoke container lock clean
 
 run: .venv/runtime.stamp
-	$(VENV_PYTHON) -m app '$(IN)' '$(OUT)'
+	$(VENV_PYTHON) -m app "$$IN_FOLDER" "$$OUT_FOLDER"
 
 test: .venv/test.stamp
 	$(VENV_PYTHON) -m ruff format --check
