@@ -119,7 +119,9 @@ def test_it_never_fails_for_want_of_a_commit(trouble, checkout, monkeypatch, tmp
         (tmp_path / "bin").mkdir()
         monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     if trouble == "hangs":
-        (tmp_path / "bin" / "git").write_text(f"#!{sys.executable}\nimport threading\nthreading.Event().wait()\n")
+        (tmp_path / "bin" / "git").write_text(
+            f"#!{sys.executable}\nimport threading\nthreading.Event().wait()\n"
+        )
         (tmp_path / "bin" / "git").chmod(0o755)
         monkeypatch.setattr(version, "_PATIENCE", 0.1)
     assert version.commit(checkout) is None
