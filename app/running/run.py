@@ -23,6 +23,7 @@ from .journal import FAILED, SETTLED, STARTED, Record, new_run
 from .loop import do_all, find_small, segment_one
 from .plan import UsageError, find_settled, image_memory, list_images, plan_outputs
 from .records import messages
+from .remedies import explain
 from .sharing import Share
 
 # Options by which the user chooses how images are shown.
@@ -85,8 +86,14 @@ def run(
 
     def work(source: Path) -> Record | None:
         """The record of an image; None where another run has claimed it."""
-        if not share.take(source.name):
-            return None
+        try:
+            if not share.take(source.name):
+                return None
+        except OSError as error:  # the disk is full, or was taken away
+            problem = explain(error, source, targets[source])
+            record = {"image": source.name, "status": FAILED, "error": problem, "warnings": []}
+            share.journal.append(record)
+            return record
         share.journal.append({"image": source.name, "status": STARTED})
         record = segment_one(predictor, source, targets[source], options.stack, max_bytes)
         record["config"] = config_hash

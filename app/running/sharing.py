@@ -98,7 +98,7 @@ class Share:
                     file.write(self.run)
                 return True
             except FileExistsError:
-                owner = claim.read_text()
+                owner = claim.read_text(errors="replace")
             if owner == self.run:
                 return True
             if owner:

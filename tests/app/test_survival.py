@@ -3,6 +3,7 @@
 Everything that ends processes is in tests/system/test_kills.py; here is the shortest of it.
 """
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -102,3 +103,14 @@ def test_available_memory_respects_the_containers_limit(tmp_path):
     (tmp_path / "memory.max").write_text("51000\n")
     assert available_memory(tmp_path, table) == 50000
     assert available_memory(tmp_path / "none", tmp_path / "none") > 2**60
+
+
+def test_a_folder_that_takes_no_claims_costs_images_not_the_run(three, capsys, monkeypatch):
+    def full(_self, _name):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("app.running.sharing.Share.take", full)
+    assert run_in(three) == 1
+    told = capsys.readouterr().err
+    assert told.count("(No space left on device); free some space") == 3
+    assert report(three)[0]["failed"] == 3
