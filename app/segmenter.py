@@ -17,11 +17,9 @@ from .overrides import for_image
 from .predict import Predictor
 from .processor import available_threads
 from .session import Device, Precision
-from .settings import WEIGHTS
+from .settings import DIAMETERS, MAGNIFICATIONS, WEIGHTS
 
 _PERCENTILES = (0, 100)
-_DIAMETERS = (2, 100_000)
-_MAGNIFICATIONS = (1 / 16, 16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,8 +160,8 @@ def _wanted(
     return Wanted(
         percentiles=_pair("percentiles", percentiles, *_PERCENTILES),
         levels=_pair("levels", levels, -math.inf, math.inf),
-        diameter=_number("diameter", diameter, *_DIAMETERS),
-        magnification=_number("magnification", magnification, *_MAGNIFICATIONS),
+        diameter=_number("diameter", diameter, *DIAMETERS),
+        magnification=_number("magnification", magnification, *MAGNIFICATIONS),
     )
 
 

@@ -27,9 +27,12 @@ class Range(NamedTuple):
     high: float = math.inf
 
 
+# Of what a user may ask for: a cell's diameter in pixels, and by how much an image is enlarged.
+DIAMETERS, MAGNIFICATIONS = Range(2, 100_000), Range(1 / 16, 16)
+
 Share = Annotated[float, Range(0, 1)]
 Percentile = Annotated[float, Range(0, 100)]
-Factor = Annotated[float, Range(1 / 16, 16)]
+Factor = Annotated[float, MAGNIFICATIONS]
 Weight = Annotated[float, Range(0)]
 Amount = Annotated[int, Range(0)]
 Count = Annotated[int, Range(1)]

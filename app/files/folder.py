@@ -109,8 +109,12 @@ def describe_passed(passed: Sequence[Passed]) -> list[str]:
 
 def _reason(entry: os.DirEntry[str], path: Path) -> str:
     """The format of a file, or why it is none."""
-    if not entry.is_file():
-        if entry.is_dir():
+    try:
+        is_file, is_folder = entry.is_file(), entry.is_dir()
+    except OSError:  # a link that leads back to itself
+        return _DEAD_LINK
+    if not is_file:
+        if is_folder:
             return _ZARR if _is_zarr(path) else _FOLDER
         return _DEAD_LINK if entry.is_symlink() and not path.exists() else _NO_FILE
     suffix = path.suffix.lower()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..processor import available_threads
-from ..settings import WEIGHTS
+from ..settings import DIAMETERS, MAGNIFICATIONS, WEIGHTS
 
 _PACKAGE = __name__.partition(".")[0]
 _COMMAND = "vsm" if _PACKAGE == "vsm" else f"python -m {_PACKAGE}"
@@ -118,13 +118,13 @@ def add_options_of_looks(parser: argparse.ArgumentParser) -> None:
     size = group.add_mutually_exclusive_group()
     size.add_argument(
         "--diameter",
-        type=_between(2, 100_000, "pixels from 2 to 100000 were wanted"),
+        type=_between(*DIAMETERS, "pixels from 2 to 100000 were wanted"),
         metavar="PIXELS",
         help="of the cells in the image; it is enlarged or shrunk to suit them",
     )
     size.add_argument(
         "--magnification",
-        type=_between(1 / 16, 16, "a factor from 0.0625 to 16 was wanted"),
+        type=_between(*MAGNIFICATIONS, "a factor from 0.0625 to 16 was wanted"),
         metavar="FACTOR",
         help="by which an image is enlarged (2) or shrunk (0.5)",
     )

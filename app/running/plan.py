@@ -92,7 +92,6 @@ def prepare_folder(folder: Path) -> None:
             f"{folder}: user {user} can't write to this folder of user {folder.stat().st_uid} "
             f"({error.strerror}); make it writable, or run as a user who may "
             '(docker run --user "$(id -u):$(id -g)")'
-            ""
         ) from error
 
 

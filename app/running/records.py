@@ -37,7 +37,7 @@ def messages(record: Record) -> Iterator[str]:
     """Lines for the terminal."""
     if "note" in record:
         yield f"{record['image']}: {record['note']}"
-    for text in record["warnings"]:
+    for text in record.get("warnings", ()):  # none of an image that was never opened
         yield f"warning: {record['image']}: {text}"
     if record["status"] == FAILED:
         yield f"error: {record['error']}"

@@ -54,7 +54,8 @@ def run(
         config, about = describe(options, predictor)
         config_hash = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
         name, process = name or new_run(), process or os.getpid()
-        share = Share(options.output, name, process, config_hash, about, restarted=restarted)
+        begins = (options.resume, restarted)
+        share = Share(options.output, name, process, config_hash, about, *begins)
     except (UsageError, SettingsError, DeviceError) as error:
         say(f"error: {error}")
         return 2
@@ -91,7 +92,7 @@ def run(
                 return None
         except OSError as error:  # the disk is full, or was taken away
             problem = explain(error, source, targets[source])
-            record = {"image": source.name, "status": FAILED, "error": problem, "warnings": []}
+            record = {"image": source.name, "status": FAILED, "error": problem}
             share.journal.append(record)
             return record
         share.journal.append({"image": source.name, "status": STARTED})

@@ -45,6 +45,7 @@ class Share:
         process: number of the process that stands for the run.
         config: hash of all that label images depend on; runs that share a folder agree in it.
         about: what run.json is to tell of the run.
+        resume: what earlier runs have done is kept in run.json until ``leave`` replaces it.
         restarted: an earlier process of this run has crashed.
 
     Attributes:
@@ -57,9 +58,16 @@ class Share:
     """
 
     def __init__(
-        self, folder: Path, run: str, process: int, config: str, about: Record, *, restarted: bool
+        self,
+        folder: Path,
+        run: str,
+        process: int,
+        config: str,
+        about: Record,
+        resume: bool,
+        restarted: bool,
     ) -> None:
-        self.folder, self.run, self.about = folder, run, about
+        self.folder, self.run = folder, run
         self.runs = folder / RUNS_FOLDER
         lease = self.runs / f"{run}{_LEASE}"
         with _locked(self.runs):
@@ -73,11 +81,13 @@ class Share:
                     )
             self.earlier = read_records(folder)
             if not others and not restarted:
-                # A plain run begins anew; one that resumes takes from what was read.
+                if not resume:
+                    (folder / RUN_FILE).unlink(missing_ok=True)
+                elif any(self.runs.glob(f"*{SUFFIX}")):  # which are removed
+                    _write_run(folder, {}, self.earlier)
                 for left in self.runs.iterdir():
                     if left.name != "lock":
                         _remove(left)
-                (folder / RUN_FILE).unlink(missing_ok=True)
             self._lease = Lease(lease, process, config=config)
         self.journal = Journal(journal_path(folder, run), run)
         append_line(self.journal.path, {"run": run, "about": about})
@@ -115,7 +125,8 @@ class Share:
             for path in sorted(self.runs.glob(f"*{SUFFIX}")):
                 lines, self._read[path] = read_lines(path, self._read.get(path, 0))
                 self._lines += lines
-            return latest(self._lines)
+            # A full disk may have cost the journal lines that this run knows all the same.
+            return {**latest(self._lines), **self.journal.records}
 
     def leave(self, header: Record) -> None:
         """End the run's part: run.json tells what all runs have done so far.
@@ -128,14 +139,9 @@ class Share:
         """
         self.journal.close()
         with _locked(self.runs):
-            records = {**self.records(), **self.journal.records}
-            records = {n: r for n, r in records.items() if r["status"] in SETTLED}
-            counts = {s: sum(r["status"] == s for r in records.values()) for s in SETTLED}
+            records = self.records()
             runs = {line["run"]: line["about"] for line in self._lines if "about" in line}
-            images = [records[name] for name in sorted(records)]
-            text = json.dumps({**header, "runs": runs, **counts, "images": images}, indent=1)
-            with atomic_write(self.folder / RUN_FILE) as part:
-                part.write_text(text + "\n")
+            _write_run(self.folder, {**header, "runs": runs}, records)
             self._lease.end()
             if not self._living():
                 shutil.rmtree(self.runs, ignore_errors=True)
@@ -151,6 +157,15 @@ class Share:
         clock = self.runs / f"{self.run}.clock"
         clock.touch()
         return clock.stat().st_mtime
+
+
+def _write_run(folder: Path, header: Record, records: dict[str, Record]) -> None:
+    """Write run.json, with the images that are settled."""
+    images = [records[name] for name in sorted(records) if records[name]["status"] in SETTLED]
+    counts = {status: sum(r["status"] == status for r in images) for status in SETTLED}
+    text = json.dumps({**header, **counts, "images": images}, indent=1)
+    with atomic_write(folder / RUN_FILE) as part:
+        part.write_text(text + "\n")
 
 
 @contextlib.contextmanager

@@ -90,6 +90,7 @@ def test_everything_is_either_an_image_or_passed_over(tmp_path):
     (tmp_path / "slide.zarr").mkdir()
     (tmp_path / "slide.zarr" / ".zattrs").write_text("{}")
     (tmp_path / "dead.png").symlink_to(tmp_path / "nothing")
+    (tmp_path / "loop.png").symlink_to("loop.png")
     (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
     os.mkfifo(tmp_path / "pipe.png")
     listing = list_folder(tmp_path)
@@ -100,6 +101,7 @@ def test_everything_is_either_an_image_or_passed_over(tmp_path):
         "named.png": "a folder",
         "slide.zarr": "OME-Zarr",
         "dead.png": "a dead link",
+        "loop.png": "a dead link",
         "pipe.png": "no file",
     }
     text = "\n".join(describe_passed(listing.passed))

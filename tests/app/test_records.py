@@ -8,7 +8,7 @@ import pytest
 
 from app.look import Look
 from app.predict import Outcome, Predictor
-from app.running.records import describe, outcome_record
+from app.running.records import describe, messages, outcome_record
 from app.trial import Choice
 from tests.app.command_line import label, report_of_one, run_in, write
 from tests.app.stains import NAMES, write_ome
@@ -104,3 +104,8 @@ def test_what_is_not_finite_is_null():
     choice = Choice(look, look, (), {}, None)
     outcome = Outcome(4, 5, 1, "float64", 0, (), choice, {})
     assert outcome_record(outcome)["look"]["limits"] == [[None, 0.333333333]]
+
+
+def test_an_image_that_crashed_another_run_is_told_without_warnings():
+    record = {"run": "x", "image": "a.png", "status": "failed", "error": "a.png: ended"}
+    assert list(messages(record)) == ["error: a.png: ended"]

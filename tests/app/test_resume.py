@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 import tifffile
 
 from app.running.journal import RUNS_FOLDER
@@ -50,6 +51,20 @@ def test_resume_does_only_what_is_missing_changed_or_broken(three, capsys):
     write(three / "in" / "c.png", np.zeros((9, 9), np.uint8))  # another image
     assert run_in(three, "--resume") == 0
     assert tifffile.imread(three / "out" / "c_label.tiff").shape == (9, 9)
+
+
+def test_a_resume_that_is_interrupted_at_once_forgets_nothing(three, capsys, monkeypatch):
+    assert run_in(three) == 0
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("app.running.run.find_settled", interrupted)
+        run_in(three, "--resume")
+    monkeypatch.setattr("app.running.sharing.is_alive", lambda *_: False)  # it is this process
+    assert run_in(three, "--resume") == 0
+    assert "3 are settled already" in capsys.readouterr().err
 
 
 def test_resume_with_other_options_starts_over(three, capsys):

@@ -21,9 +21,9 @@ def join(tmp_path, monkeypatch):
 
     monkeypatch.setattr("app.running.sharing.is_alive", alive)
 
-    def one(config="x", *, restarted=False, name=None):
+    def one(config="x", *, resume=False, restarted=False, name=None):
         name = name or new_run()
-        return Share(tmp_path, name, os.getpid(), config, {"threads": 1}, restarted=restarted)
+        return Share(tmp_path, name, os.getpid(), config, {"threads": 1}, resume, restarted)
 
     one.folder, one.dead = tmp_path, dead
     return one
@@ -134,6 +134,30 @@ def test_a_run_that_comes_alone_begins_anew(join):
     assert second.records() == {} and second.take("a") and second.take("b")
     assert {name: r["status"] for name, r in second.earlier.items()} == {"a": DONE, "z": DONE}
     assert not (join.folder / "run.json").exists()
+
+
+def test_what_was_done_outlives_a_run_that_resumes_and_dies(join):
+    first = join()
+    done(first, "a")
+    first.leave({})
+    for _ in range(2):  # the second finds a journal beside run.json
+        share = join(resume=True)
+        assert share.earlier["a"]["status"] == DONE and share.records() == {}
+        join.dead.add(share.run)
+    done(share, "b")
+    assert set(join(resume=True).earlier) == {"a", "b"}
+    assert [r["image"] for r in whole(join)["images"]] == ["a", "b"]
+
+
+def test_what_a_full_disk_kept_out_of_the_journal_is_told(join, monkeypatch):
+    share = join()
+
+    def full(_path, _line):
+        raise OSError("full")
+
+    monkeypatch.setattr("app.running.journal.append_line", full)
+    done(share, "a")
+    assert share.records()["a"]["status"] == DONE
 
 
 def test_a_restarted_run_keeps_what_it_had(join):
