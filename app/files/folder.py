@@ -2,8 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .directories import first_description
@@ -11,6 +10,7 @@ from .kinds import HEAD, PNG, READ, SUFFIXES, TIFF, identify, remedy
 from .ome import read_ome
 
 _NO_IMAGE, _FOLDER, _DEAD_LINK, _NO_FILE = "no image", "a folder", "a dead link", "no file"
+_KNOWN = "a folder again"
 _ZARR = "OME-Zarr"
 _ZARR_FILES = (".zgroup", ".zattrs", "zarr.json")
 _MAX_NAMES = 5  # in a message
@@ -23,7 +23,7 @@ class Passed:
     Attributes:
         path: of a file or folder.
         reason: what it is: the name of a format that can't be read, or ``no image``, ``a folder``,
-            ``a dead link``, ``no file``.
+            ``a folder again``, ``a dead link``, ``no file``.
         part_of: the image whose file names this one as a part of itself, or "".
     """
 
@@ -37,42 +37,54 @@ class Listing:
     """What is in a folder, hidden files apart.
 
     Attributes:
-        images: sorted; one of several files is listed once, by the first of them.
-        passed: everything else, sorted.
+        folder: that was looked at.
+        images: by name, those of a folder before those of the folders in it; one of several files
+            is listed once, by the first of them.
+        passed: everything else, likewise.
+        unreadable: files that may be images, and folders, and why they can't be read.
     """
 
-    images: list[Path]
-    passed: list[Passed]
+    folder: Path
+    images: list[Path] = field(default_factory=list)
+    passed: list[Passed] = field(default_factory=list)
+    unreadable: dict[Path, str] = field(default_factory=dict)
 
 
-def list_folder(folder: Path) -> Listing:
-    """Look at all files of a folder; not at those of folders in it.
+def list_folder(folder: Path, recursive: bool = False, output: Path | None = None) -> Listing:
+    """Look at all files of a folder.
 
     Files that are named as PNG, JPEG, BMP and TIFF are images; of all others a few bytes are read.
+
+    Args:
+        folder: to look at.
+        recursive: look at the folders in it, too; at each once, wherever links lead.
+        output: a folder that is left out of that.
 
     Raises:
         OSError: the folder can't be read.
     """
-    if _is_zarr(folder):
-        return Listing([], [Passed(folder, _ZARR)])
-    images: list[Path] = []
-    passed: list[Passed] = []
-    tiffs: list[Path] = []
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
-            path = folder / entry.name
-            reason = _reason(entry, path)
-            if reason in READ:
-                images.append(path)
-                if reason == TIFF:
-                    tiffs.append(path)
-            else:
-                passed.append(Passed(path, reason))
-    parts = _find_parts(tiffs)
-    passed += [Passed(path, TIFF, first) for path, first in parts.items()]
-    return Listing([path for path in images if path not in parts], passed)
+    found = Listing(folder)
+    searched: set[tuple[int, int]] = set()
+    left_out = _identity(output) if output and output.exists() else None
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        try:
+            identity = _identity(here)
+            if identity in searched:
+                found.passed.append(Passed(here, _KNOWN))
+            elif identity != left_out or here == folder:
+                searched.add(identity)
+                folders = _list_one(here, found)
+                if recursive:
+                    waiting += reversed(folders)
+                else:
+                    found.passed.extend([Passed(path, _FOLDER) for path in folders])
+        except OSError as error:
+            if here == folder:
+                raise
+            found.unreadable[here] = error.strerror or str(error)
+    return found
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -80,14 +92,19 @@ def find_images(folder: Path) -> list[Path]:
     return list_folder(folder).images
 
 
-def describe_passed(passed: Sequence[Passed]) -> list[str]:
-    """What was passed over, a line for each reason, and what to do about it."""
+def describe_passed(listing: Listing, to_search: str = "") -> list[str]:
+    """What was passed over, a line for each reason, and what to do about it.
+
+    Args:
+        listing: of a folder.
+        to_search: what makes the folders in it be searched, if something does.
+    """
     lines = []
     groups: dict[tuple[str, bool], list[Passed]] = defaultdict(list)
-    for item in passed:
+    for item in listing.passed:
         groups[item.reason, bool(item.part_of)].append(item)
     for (reason, is_part), items in groups.items():
-        names = ", ".join(item.path.name for item in items[:_MAX_NAMES])
+        names = ", ".join(relative_name(item.path, listing.folder) for item in items[:_MAX_NAMES])
         if len(items) > _MAX_NAMES:
             names += f" and {len(items) - _MAX_NAMES} more"
         one = len(items) == 1
@@ -98,7 +115,11 @@ def describe_passed(passed: Sequence[Passed]) -> list[str]:
             lines.append(f"{'1 file is' if one else f'{len(items)} files are'} no image: {names}")
         elif reason == _FOLDER:
             what = "1 folder in the folder is" if one else f"{len(items)} folders in it are"
-            lines.append(f"{what} not searched: {names}")
+            hint = f" ({to_search} does that)" if to_search else ""
+            lines.append(f"{what} not searched{hint}: {names}")
+        elif reason == _KNOWN:
+            what = "is a folder that was" if one else "are folders that were"
+            lines.append(f"passed over, for it {what} searched by another name: {names}")
         elif reason in (_DEAD_LINK, _NO_FILE):
             what = "leads to nothing" if reason == _DEAD_LINK else "is neither file nor folder"
             lines.append(f"passed over, for it {what}: {names}")
@@ -107,8 +128,54 @@ def describe_passed(passed: Sequence[Passed]) -> list[str]:
     return lines
 
 
+def relative_name(path: Path, folder: Path) -> str:
+    """The name of a file in a folder, or in one of the folders in it."""
+    return path.name if path == folder else path.relative_to(folder).as_posix()
+
+
+def _list_one(folder: Path, found: Listing) -> list[Path]:
+    """Add what is in a folder, but not in the folders in it; these are returned, by name."""
+    if _is_zarr(folder):
+        found.passed.append(Passed(folder, _ZARR))
+        return []
+    images: list[Path] = []
+    tiffs: list[Path] = []
+    folders: list[Path] = []
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.startswith("."):
+                continue
+            path = folder / entry.name
+            try:
+                reason = _reason(entry, path)
+            except OSError as error:
+                found.unreadable[path] = error.strerror or str(error)
+                continue
+            if reason in READ:
+                images.append(path)
+                if reason == TIFF:
+                    tiffs.append(path)
+            elif reason == _FOLDER:
+                folders.append(path)
+            else:
+                found.passed.append(Passed(path, reason))
+    parts = _find_parts(tiffs)
+    found.passed.extend([Passed(path, TIFF, first) for path, first in parts.items()])
+    found.images.extend([path for path in images if path not in parts])
+    return folders
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
 def _reason(entry: os.DirEntry[str], path: Path) -> str:
-    """The format of a file, or why it is none."""
+    """The format of a file, or why it is none.
+
+    Raises:
+        OSError: it can't be read.
+    """
     try:
         is_file, is_folder = entry.is_file(), entry.is_dir()
     except OSError:  # a link that leads back to itself
@@ -120,11 +187,8 @@ def _reason(entry: os.DirEntry[str], path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in SUFFIXES:
         return TIFF if suffix.startswith(".tif") else PNG  # what it is, its opening tells
-    try:
-        with path.open("rb", buffering=0) as file:
-            return identify(file.read(HEAD), suffix) or _NO_IMAGE
-    except OSError as error:
-        return f"unreadable ({error.strerror})"
+    with path.open("rb", buffering=0) as file:
+        return identify(file.read(HEAD), suffix) or _NO_IMAGE
 
 
 def _is_zarr(folder: Path) -> bool:

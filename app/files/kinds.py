@@ -1,7 +1,7 @@
 """What a file is: by its first bytes, and where these don't tell, by its suffix."""
 
-PNG, JPEG, BMP, TIFF = "PNG", "JPEG", "BMP", "TIFF"
-READ = (PNG, JPEG, BMP, TIFF)
+PNG, JPEG, BMP, TIFF, CZI = "PNG", "JPEG", "BMP", "TIFF", "CZI"
+READ = (PNG, JPEG, BMP, TIFF, CZI)
 HEAD = 132  # bytes of a file that tell what it is
 
 # What is called so is an image, if perhaps a broken one.
@@ -19,13 +19,14 @@ _TIFF_SUFFIXES = (
     ".tf2",
     ".tf8",
 )
+_CZI_SUFFIX = ".czi"
 _OME = ".ome"  # before the suffix of a TIFF
 
 _BY_BYTES = {
     PNG: (b"\x89PNG\r\n\x1a\n",),
     JPEG: (b"\xff\xd8\xff",),
     TIFF: (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-    "CZI": (b"ZISRAWFILE",),
+    CZI: (b"ZISRAWFILE",),
     "ND2": (b"\xda\xce\xbe\x0a",),
     "OLE (OIB, ZVI)": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",),
     "HDF5 (IMS and others)": (b"\x89HDF\r\n\x1a\n",),
@@ -99,7 +100,7 @@ def stem(name: str) -> str:
     ``drug_0.1uM.png`` is ``drug_0.1uM``, ``a.ome.tif`` is ``a``, ``plate.1`` stays as it is.
     """
     lower = name.lower()
-    for suffix in SUFFIXES + _TIFF_SUFFIXES:
+    for suffix in (*SUFFIXES, *_TIFF_SUFFIXES, _CZI_SUFFIX):
         for end in (_OME + suffix, suffix):
             is_tiff = suffix in _TIFF_SUFFIXES or suffix.startswith(".tif")
             if lower.endswith(end) and len(name) > len(end) and (is_tiff or end == suffix):

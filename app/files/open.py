@@ -1,7 +1,9 @@
 """Image files as arrays that can be read in parts; whatever can't be read is one kind of error."""
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +11,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .animation import Animation
 from .arrays import ImageError as ImageError
 from .arrays import NotCompleteError, NotSupportedError, Pixels, size_text
 from .bmp import decode_masked
+from .czi import CziImage
 from .folder import find_images as find_images
 from .header import encoded_size
 from .jpeg import clean
-from .kinds import BMP, HEAD, JPEG, PNG, READ, TIFF, identify, remedy
+from .kinds import BMP, CZI, HEAD, JPEG, PNG, READ, TIFF, identify, remedy
 from .kinds import SUFFIXES as SUFFIXES
 from .pixel_size import Size, png_pixel_size
-from .png import Frame, compose, split_animation
+from .png import Frame, compose, is_animated, split_animation
+from .stacks import planes_of
 from .tiff import TiffImage
 
 # What compresses better than this is no picture of cells but a bomb, or its header lies.
 _MAX_COMPRESSION = 1000
 _HARMLESS = 2**28  # bytes, however they were compressed
 _HEADER = 2**16  # bytes of a file in which its size is looked for
+_AT_ONCE = 3  # planes of an animation: one, the one before, and the highest so far
+_IN_PARTS: dict[str, type[TiffImage] | type[CziImage]] = {TIFF: TiffImage, CZI: CziImage}
 
 
 def open_image(
@@ -41,16 +48,18 @@ def open_image(
     - Of several images in a TIFF (a pyramid, a thumbnail) the largest is taken. Planes that an OME
       description finds in other files beside it are read from these.
     - What a description or a pointer promises and is not in the file is left out, with a warning.
+    - Tiles of a CZI are put together as in ZEN; between them, pixels are 0.
     - An animation in a PNG file is a stack, unless the picture that others see is no part of it.
     - Axes that a TIFF calls channels or samples are channels. An axis that it does not name is
       channels if it is the shortest and shorter than 8, and else a stack.
 
     Args:
-        path: a PNG, JPEG, BMP or TIFF file (also SVS, SCN, NDPI, QPTIFF, LSM and BTF).
-        stack: what to do with planes in depth or time: ``refuse``, ``max`` (their maximum), or
-            the number of one of them, from 0.
-        max_bytes: memory that the image may take; None for no limit. A TIFF in tiles or strips,
-            or without compression, takes little; all others take their whole decoded size.
+        path: a PNG, JPEG, BMP, TIFF (also SVS, SCN, NDPI, QPTIFF, LSM and BTF) or CZI file.
+        stack: what to do with planes in depth or time: ``refuse``, ``max`` (their maximum), the
+            number of one of them, from 0, or ``each``: ``planes_of`` the image gives them.
+        max_bytes: memory that the image may take; None for no limit. A CZI in tiles, and a TIFF in
+            tiles or strips or without compression, take little; all others take their whole decoded
+            size.
 
     Returns:
         A context; in it the image, (H, W, C), any integer or float dtype, three channels RGB.
@@ -67,22 +76,38 @@ def open_image(
         kind = identify(head, path.suffix)
         if kind and kind not in READ:
             raise ImageError(f"{path}: {kind} is not supported; {remedy(kind)}")
-        if kind != TIFF:
+        if kind not in _IN_PARTS:
             return nullcontext(_decode(path, kind, stack, max_bytes))
-        tiff = TiffImage(path, stack)
+        image = _IN_PARTS[kind](path, stack)
     except OSError as error:
         raise ImageError(f"{path}: can't be opened ({error.strerror}); check the file") from error
-    claimed = max(tiff.decoded_bytes, tiff.resident_bytes)  # one tile may claim more than all
+    claimed = max(image.decoded_bytes, image.resident_bytes)  # one tile may claim more than all
     try:
-        _check_size(path, tiff.shape, claimed, tiff.resident_bytes, max_bytes)
+        _check_size(path, image.shape, claimed, image.resident_bytes, max_bytes)
     except ImageError:
-        tiff.close()
+        image.close()
         raise
-    return tiff
+    return image
 
 
-def claimed_pixels(path: Path, stack: str = "refuse") -> float:
-    """Height times width of an image by its header, or infinity where that doesn't tell.
+@dataclass(frozen=True)
+class Claim:
+    """What an image says of its size.
+
+    Attributes:
+        pixels: height times width; of all planes together where each is wanted.
+        bytes: of memory that it takes at most.
+    """
+
+    pixels: float
+    bytes: float
+
+
+_UNKNOWN = Claim(math.inf, math.inf)
+
+
+def claimed_size(path: Path, stack: str = "refuse") -> Claim:
+    """The size of an image by its header; infinite where that doesn't tell.
 
     Args:
         path: as for ``open_image``, as is ``stack``.
@@ -90,13 +115,18 @@ def claimed_pixels(path: Path, stack: str = "refuse") -> float:
     try:
         with path.open("rb") as file:
             data = file.read(_HEADER)
-        if identify(data, path.suffix) == TIFF:
-            with TiffImage(path, stack) as tiff:
-                return float(math.prod(tiff.shape[:2]))
+        kind = identify(data, path.suffix)
+        if kind in _IN_PARTS:
+            with _IN_PARTS[kind](path, stack) as image:
+                grid, _ = planes_of(image)
+                pixels = math.prod(image.shape[:2]) * len(grid.positions)
+                return Claim(pixels, image.resident_bytes)
     except (OSError, ImageError):
-        return math.inf
+        return _UNKNOWN
     size = encoded_size(data)
-    return size.height * size.width if size else math.inf
+    if size is None or (stack == "each" and is_animated(data)):
+        return _UNKNOWN
+    return Claim(size.height * size.width, size.bytes * (_AT_ONCE if is_animated(data) else 1))
 
 
 def read_image(path: Path) -> NDArray[Any]:
@@ -108,53 +138,64 @@ def read_image(path: Path) -> NDArray[Any]:
 
 def resident_bytes(image: Pixels) -> int:
     """Memory that an open image takes at most."""
-    return image.resident_bytes if isinstance(image, TiffImage) else np.asarray(image).nbytes
+    if isinstance(image, TiffImage | CziImage | Animation):
+        return image.resident_bytes
+    return np.asarray(image).nbytes
 
 
 def channel_names(image: Pixels) -> tuple[str, ...]:
     """The names of an open image's channels, where its file has them."""
-    return image.channel_names if isinstance(image, TiffImage) else ()
+    return image.channel_names if isinstance(image, TiffImage | CziImage) else ()
 
 
-def pixel_size(path: Path) -> Size | None:
+def pixel_size(path: Path, image: Pixels | None = None) -> Size | None:
     """The (y, x) micrometres of a pixel, or None where the file doesn't tell.
 
-    By OME, ImageJ, Aperio, LSM, TIFF's resolution and PNG's; the last two only up to 20
+    By OME, ImageJ, Aperio, LSM, CZI, TIFF's resolution and PNG's; the last two only up to 20
     micrometres, for 72 dots an inch and the like are said of any picture.
 
     Args:
         path: of an image that can be opened.
+        image: the same where it is open.
 
     Raises:
         ImageError: it can't.
         OSError: it can't be read.
     """
+    if isinstance(image, TiffImage | CziImage):
+        return image.pixel_size
     with path.open("rb") as file:
         data = file.read(_HEADER)
     kind = identify(data, path.suffix)
-    if kind == TIFF:
-        with TiffImage(path, "max") as tiff:
-            return tiff.pixel_size
+    if kind in _IN_PARTS:
+        with _IN_PARTS[kind](path, "max") as opened:
+            return opened.pixel_size
     return png_pixel_size(data) if kind == PNG else None
 
 
-def _decode(path: Path, kind: str, stack: str, max_bytes: int | None) -> NDArray[Any]:
+def _decode(path: Path, kind: str, stack: str, max_bytes: int | None) -> Pixels:
     """A PNG, JPEG or BMP file to (H, W, C)."""
     data = path.read_bytes()
-    try:
+    with _blamed(path, kind):
         if not kind:
             raise NotCompleteError(size_text(len(data)))
         data, frames = _prepare(data, kind)
         size = encoded_size(data)
         if size is None:
             raise NotCompleteError("its header is broken")
-        # Beside an animation's plane there are the one before and the highest so far.
-        resident = size.bytes * (3 if len(frames) > 1 else 1)
+        resident = size.bytes * (_AT_ONCE if len(frames) > 1 else 1)
         _check_size(path, (size.height, size.width), size.bytes, resident, max_bytes)
         if len(frames) > 1:
             return _choose_frame(path, frames, (size.height, size.width), stack)
         masked = decode_masked(data) if kind == BMP else None
         return decode(data) if masked is None else masked
+
+
+@contextmanager
+def _blamed(path: Path, kind: str) -> Iterator[None]:
+    """Name the file, whatever is wrong with it."""
+    try:
+        yield
     except NotSupportedError as error:
         raise ImageError(f"{path}: {error} is not supported; export it as PNG or TIFF") from error
     except NotCompleteError as error:
@@ -189,16 +230,21 @@ def decode(data: bytes) -> NDArray[Any]:
     return np.asarray(image)[:, :, 2::-1]  # blue, green, red and alpha to RGB
 
 
-def _choose_frame(
-    path: Path, frames: list[Frame], shape: tuple[int, int], stack: str
-) -> NDArray[Any]:
-    """The plane of an animation that was asked for, (H, W, C)."""
+def _choose_frame(path: Path, frames: list[Frame], shape: tuple[int, int], stack: str) -> Pixels:
+    """The plane of an animation that was asked for, (H, W, C), or each of them."""
     what = f"{path}: holds an animation of {len(frames)} frames"
     if stack == "refuse":
         raise ImageError(
             f"{what}, but one two-dimensional image was wanted; export one frame, or choose with "
-            "--stack max or --stack NUMBER"
+            "--stack each, max or NUMBER"
         )
+
+    def decode_frame(data: bytes) -> NDArray[Any]:
+        with _blamed(path, PNG):
+            return decode(data)
+
+    if stack == "each":
+        return Animation(frames, shape, decode_frame)
     if stack != "max" and int(stack) >= len(frames):
         raise ImageError(f"{what}; --stack {stack} was wanted, 0 to {len(frames) - 1} are")
     chosen = frames if stack == "max" else frames[: int(stack) + 1]

@@ -24,7 +24,9 @@ class Planes(Protocol):
     """The planes of an image, numbered in the order of all axes but height, width and samples."""
 
     leading: str
-    """Letters of the axes that number the planes."""
+    """Letters of the axes that number the planes; those without a name may be alike."""
+    lengths: tuple[int, ...]
+    """Of these axes."""
     shape: tuple[int, int, int]
     """(H, W, S) of a plane."""
     resident_bytes: int
@@ -33,6 +35,9 @@ class Planes(Protocol):
 
     def read(self, number: int, rows: slice, columns: slice) -> NDArray[Any]:
         """(h, w, S) pixels of a plane."""
+
+    def forget(self) -> None:
+        """Free what is kept of the planes that were read."""
 
 
 def open_planes(
@@ -98,17 +103,21 @@ class _ArrayPlanes:
         inside = {y, x, self.sample_axis}
         self.leading_axes = [k for k in range(len(axes)) if k not in inside]
         self.leading = "".join(axes[k] for k in self.leading_axes)
+        self.lengths = tuple(array.shape[k] for k in self.leading_axes)
         samples = 1 if self.sample_axis is None else array.shape[self.sample_axis]
         self.shape = (array.shape[y], array.shape[x], samples)
 
     def read(self, number: int, rows: slice, columns: slice) -> NDArray[Any]:
         key: list[slice | int] = [slice(None)] * len(self.axes)
         key[self.axes.index("Y")], key[self.axes.index("X")] = rows, columns
-        lengths = tuple(self.array.shape[k] for k in self.leading_axes)
-        for axis, index in zip(self.leading_axes, np.unravel_index(number, lengths), strict=True):
+        place = np.unravel_index(number, self.lengths)
+        for axis, index in zip(self.leading_axes, place, strict=True):
             key[axis] = int(index)
         part = self.array[tuple(key)]
         return part[:, :, None] if part.ndim == 2 else part
+
+    def forget(self) -> None:
+        """Nothing: an array in the file keeps nothing, and one in memory is there as a whole."""
 
 
 class _Layout:
@@ -134,6 +143,7 @@ class _DecodedPlanes:
 
     def __init__(self, series: tifffile.TiffPageSeries, leading: str) -> None:
         self.pages, self.leading, page = series.pages, leading, series.keyframe
+        self.lengths = series.shape[: len(leading)]
         self.shaped, self.dtype = page.shaped, np.dtype(page.dtype)
         self.first = _Layout(page)
         self.layouts = {id(page): self.first}
@@ -173,6 +183,10 @@ class _DecodedPlanes:
                     h, w = (min(a, b) for a, b in zip(segment.shape, place.shape[:2], strict=False))
                     place[:h, :w] = segment[:h, :w]
         return out.reshape(high, wide, separate * contiguous)
+
+    def forget(self) -> None:
+        self.cache.clear()
+        self.cached_bytes = 0
 
     def _layout(self, number: int) -> _Layout:
         page = self.pages[number]

@@ -40,6 +40,15 @@ class Frame:
         return b"".join([_SIGNATURE, *self.parts, _chunk(b"IEND")])
 
 
+def is_animated(head: bytes) -> bool:
+    """Whether a file may be a PNG animation: that must be said before the picture.
+
+    Args:
+        head: its first bytes, a few thousand.
+    """
+    return head.startswith(_SIGNATURE) and b"acTL" in head
+
+
 def split_animation(data: bytes) -> tuple[bytes, list[Frame]]:
     """A PNG file without its animation, and the frames of this if the picture is one of them.
 

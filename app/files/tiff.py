@@ -1,5 +1,6 @@
 """TIFF files, read in parts: only the tiles or strips that a window touches are decoded."""
 
+import copy
 import logging
 import math
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from .directories import MendedFile, follow
 from .ome import read_ome
 from .pixel_size import Size, tiff_pixel_size
 from .planes import open_planes
+from .stacks import ONE_PLANE, arrange
 
 _MAX_CHANNELS = 256
 
@@ -32,7 +34,8 @@ class TiffImage:
         shape: (H, W, C).
         dtype: of what is read.
         channel_names: of each channel, a name it lacks is ""; none where the file has none.
-        decoded_bytes: what all planes that are read take when decoded.
+        grid: of its planes, where each is wanted; else of a single one.
+        decoded_bytes: what all planes that are read, and gaps between them, take when decoded.
         resident_bytes: memory that the image takes at most while it is open.
 
     Raises:
@@ -71,6 +74,17 @@ class TiffImage:
         with self._blamed():
             return self._colours.finish(self._read(rows, columns))
 
+    def planes(self) -> Iterator[Self]:
+        """The planes of the grid, one after the other; each is open while it is the last one."""
+        if not self.grid.axes:
+            yield self
+            return
+        for numbers in self._all_numbers:
+            plane = copy.copy(self)
+            plane._numbers = numbers[None]
+            yield plane
+            self._planes.forget()
+
     @property
     def pixel_size(self) -> Size | None:
         """(y, x) micrometres."""
@@ -100,12 +114,15 @@ class TiffImage:
         axes = _name_axes(series.axes, series.shape)
         self._planes = open_planes(self.path, self._file, series, axes)
         check_missing(self.path, self._ome, series, self._chain, self._planes.missing)
-        numbers, kept = self._number_planes(axes, series.shape)
+        numbers, positions, kept = self._number_planes()
+        self._all_numbers = numbers
         self._numbers = self._choose_planes(numbers, axes, series.shape, stack)
+        letters = "".join(letter for letter in self._planes.leading if letter not in "CS")
+        self.grid = arrange(self.path, letters, positions) if stack == "each" else ONE_PLANE
         self._colours = Colours(series.keyframe, self.path)
         height, width, samples = self._planes.shape
         plane_bytes = height * width * samples * series.dtype.itemsize
-        self.decoded_bytes = plane_bytes * self._numbers.size
+        self.decoded_bytes = plane_bytes * self._numbers.size * math.prod(self.grid.lengths)
         self.resident_bytes = self._planes.resident_bytes
         nothing = np.zeros((1, 1, samples * self._numbers.shape[1]), series.dtype)
         pixel = self._colours.finish(nothing)
@@ -134,36 +151,43 @@ class TiffImage:
         return max(own(), key=lambda series: series.size)
 
     def _number_planes(
-        self, axes: str, shape: tuple[int, ...]
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Numbers (S, C) of the planes along depth or time, and of channels; which C are there.
+        self,
+    ) -> tuple[NDArray[np.int64], list[tuple[int, ...]], NDArray[np.bool_]]:
+        """Numbers (S, C) of the planes along depth or time, and of channels; where S are; which C.
 
         What no plane of is there is left out.
         """
-        letters = self._planes.leading
-        lengths = [shape[axes.index(letter)] for letter in letters]
+        letters, lengths = self._planes.leading, self._planes.lengths
         numbers = np.arange(math.prod(lengths)).reshape(lengths)
         channels = [k for k, letter in enumerate(letters) if letter in "CS"]
         numbers = np.moveaxis(numbers, channels, range(-len(channels), 0))
+        places = np.ndindex(numbers.shape[: len(letters) - len(channels)])
         numbers = numbers.reshape(-1, math.prod(lengths[k] for k in channels))
         missing = np.isin(numbers, list(self._planes.missing))
         kept = np.asarray(~missing.all(axis=0))
-        return numbers[~missing.all(axis=1)][:, kept], kept
+        there = np.asarray(~missing.all(axis=1))
+        positions = [place for place, stays in zip(places, there, strict=True) if stays]
+        return numbers[there][:, kept], positions, kept
 
     def _choose_planes(
         self, numbers: NDArray[np.int64], axes: str, shape: tuple[int, ...], stack: str
     ) -> NDArray[np.int64]:
-        """Numbers (S, C) of the planes: the maximum over S, side by side along C."""
+        """Numbers (S, C) of the planes: the maximum over S, side by side along C.
+
+        Where each is wanted, this is the first one.
+        """
         total = numbers.shape[1] * self._planes.shape[2]
         if total > _MAX_CHANNELS:
             raise ImageError(f"{self.path}: has {total} channels; export those that matter")
         if len(numbers) == 1 or stack == "max":
             return numbers
+        if stack == "each":
+            return numbers[:1]
         what = f"{self.path}: holds axes {axes} of lengths {shape}"
         if stack == "refuse":
             raise ImageError(
                 f"{what}, but one two-dimensional image was wanted; export one plane or a "
-                "projection of the stack, or choose with --stack max or --stack NUMBER"
+                "projection of the stack, or choose with --stack each, max or NUMBER"
             )
         if int(stack) >= len(numbers):
             raise ImageError(f"{what}; --stack {stack} was wanted, 0 to {len(numbers) - 1} are")

@@ -227,7 +227,6 @@ def _bmps() -> list[Kind]:
 def _others() -> list[Kind]:
     """Pictures of other formats, and files of microscopes, as far as their beginning goes."""
     head = {
-        "zeiss.czi": b"ZISRAWFILE\0\0\0\0\0\0",
         "nikon.nd2": b"\xda\xce\xbe\x0a\x10\0\0\0ND2 FILE SIGNATURE CHUNK NAME01!",
         "nikon_old.nd2": b"\0\0\0\x0cjP  \r\n\x87\n",
         "leica.lif": b"p\0\0\0\xac\x05\x01\0*\xd0\x02\x01\0<\0",

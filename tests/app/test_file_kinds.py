@@ -9,6 +9,7 @@ from app.files.folder import describe_passed, find_images, list_folder
 from app.files.kinds import READ, identify, stem
 from app.files.labels import output_path
 from app.files.open import ImageError, open_image
+from tests.app.czi_bytes import Tile, czi
 from tests.app.image_bytes import GREY, RGB, STACK, bmp, jpeg, png, tiff
 from tests.app.odd_images import odd
 from tests.app.tiff_sets import SLIDES, ome, pixels, tiff_data, write, write_set
@@ -23,6 +24,7 @@ CONTENTS = {
     "TIFF": tiff(GREY),
     "TIFF MM": tiff(GREY, byteorder=">"),
     "BigTIFF": tiff(GREY, bigtiff=True),
+    "CZI": czi(Tile(GREY)),
 }
 
 
@@ -52,8 +54,9 @@ def test_slides_are_images(tmp_path):
 
 
 def test_what_is_named_as_an_image_is_one_if_perhaps_a_broken_one(tmp_path):
-    fill(tmp_path, {"a.png": b"", "b.TIF": b"x", "c.jpeg": b"text", "d.bmp": b"BMI, age"})
-    assert names(find_images(tmp_path)) == ["a.png", "b.TIF", "c.jpeg", "d.bmp"]
+    files = {"a.png": b"", "b.TIF": b"x", "c.jpeg": b"text", "d.bmp": b"BMI, age", "e.czi": b""}
+    fill(tmp_path, files)
+    assert names(find_images(tmp_path)) == [*files]
 
 
 @pytest.mark.parametrize("kind", OTHERS, ids=lambda kind: kind.name)
@@ -62,7 +65,7 @@ def test_other_formats_are_named_with_what_to_do(kind, tmp_path):
         fill(tmp_path, {kind.name: kind.data, "a.png": CONTENTS["PNG"]})
         listing = list_folder(tmp_path)
         assert names(listing.images) == ["a.png"]
-        (line,) = describe_passed(listing.passed)
+        (line,) = describe_passed(listing)
         assert " is not supported: " in line and kind.name in line and "export as " in line
         assert ("Fiji" in line) == (not kind.name.startswith(("picture", "patient")))
     path = tmp_path / kind.name
@@ -74,7 +77,7 @@ def test_other_formats_are_named_with_what_to_do(kind, tmp_path):
 @pytest.mark.parametrize(
     ("suffix", "name"),
     [
-        *((f".{name.lower()}", name) for name in ("CZI", "ND2", "LIF", "OIB", "OIF", "VSI")),
+        *((f".{name.lower()}", name) for name in ("ND2", "LIF", "OIB", "OIF", "VSI")),
         *((f".{name}", name) for name in ("MRXS", "ZVI", "DV")),
     ],
 )
@@ -104,7 +107,7 @@ def test_everything_is_either_an_image_or_passed_over(tmp_path):
         "loop.png": "a dead link",
         "pipe.png": "no file",
     }
-    text = "\n".join(describe_passed(listing.passed))
+    text = "\n".join(describe_passed(listing))
     assert all(item.path.name in text for item in listing.passed)
     assert "OME-Zarr is not supported: slide.zarr; convert to OME-TIFF with raw2ometiff" in text
 
@@ -113,18 +116,17 @@ def test_a_folder_that_is_an_ome_zarr_itself(tmp_path):
     (tmp_path / "zarr.json").write_text("{}")
     listing = list_folder(tmp_path)
     assert not listing.images
-    assert "OME-Zarr is not supported" in describe_passed(listing.passed)[0]
+    assert f"OME-Zarr is not supported: {tmp_path.name};" in describe_passed(listing)[0]
 
 
 def test_many_files_are_counted_and_a_few_named(tmp_path):
-    fill(tmp_path, {f"{k}.csv": b"" for k in range(9)} | {"y.czi": b""})
-    lines = describe_passed(list_folder(tmp_path).passed)
+    fill(tmp_path, {f"{k}.csv": b"" for k in range(9)} | {"y.lif": b""})
+    lines = describe_passed(list_folder(tmp_path))
     assert lines[0] == "9 files are no image: 0.csv, 1.csv, 2.csv, 3.csv, 4.csv and 4 more"
-    assert lines[1].startswith("CZI is not supported: y.czi; convert to OME-TIFF with bfconvert")
-    assert describe_passed([]) == []
+    assert lines[1].startswith("LIF is not supported: y.lif; convert to OME-TIFF with bfconvert")
 
 
-def test_a_file_that_may_not_be_read_is_passed_over_by_name(tmp_path, monkeypatch):
+def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
     fill(tmp_path, {"secret": CONTENTS["PNG"]})
     real = type(tmp_path).open
 
@@ -134,9 +136,7 @@ def test_a_file_that_may_not_be_read_is_passed_over_by_name(tmp_path, monkeypatc
         return real(path, *arguments, **options)
 
     monkeypatch.setattr(type(tmp_path), "open", refuse)
-    (item,) = list_folder(tmp_path).passed
-    assert item.reason == "unreadable (Permission denied)"
-    assert "secret" in describe_passed([item])[0]
+    assert list_folder(tmp_path).unreadable == {tmp_path / "secret": "Permission denied"}
 
 
 # -------------------------------------------------------------------- images of several files
@@ -151,7 +151,7 @@ def test_an_image_of_several_files_is_listed_once(tmp_path):
         ("s_C1.ome.tif", "s_C0.ome.tif"),
         ("s_C2.ome.tif", "s_C0.ome.tif"),
     ]
-    (line,) = describe_passed(listing.passed)
+    (line,) = describe_passed(listing)
     assert line.startswith("2 files are parts of an image that begins in another file: s_C1.ome")
 
 
@@ -222,6 +222,8 @@ def test_a_large_folder_is_listed_without_opening_what_has_a_suffix(tmp_path, mo
         ("a.OME.TIFF", "a"),
         ("a.b.ome.btf", "a.b"),
         ("slide.svs", "slide"),
+        ("slide.0.CZI", "slide.0"),
+        ("a.ome.czi", "a.ome"),
         ("slide.1.qptiff", "slide.1"),
         ("a.ome.png", "a.ome"),
         ("a.ome", "a.ome"),

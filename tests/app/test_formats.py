@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.files.open import ImageError, claimed_pixels, open_image
+from app.files.open import ImageError, claimed_size, open_image
 from tests.app.guarded_reading import read_guarded
 from tests.app.hostile_images import Hostile, hostile
 from tests.app.image_bytes import STACK, Array
@@ -41,7 +41,7 @@ def read(path: Path, stack: str = "refuse") -> Array:
 @pytest.mark.parametrize("kind", READ, ids=lambda kind: kind.name)
 def test_values_are_those_of_the_file(kind, tmp_path):
     path = placed(kind, tmp_path)
-    assert claimed_pixels(path) == math.prod(kind.expected.shape[:2])
+    assert claimed_size(path).pixels == math.prod(kind.expected.shape[:2])
     with open_image(path) as image:
         assert image.shape == kind.expected.shape
         assert image.dtype == kind.expected.dtype

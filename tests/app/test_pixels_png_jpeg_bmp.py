@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from app.files.jpeg import clean
-from app.files.open import ImageError, claimed_pixels, open_image
+from app.files.open import ImageError, claimed_size, open_image
 from tests.app.image_bytes import GREY, PALETTE, RGB, STACK, jpeg, png, png_chunk
 from tests.app.image_kinds import Kind
 from tests.app.odd_images import (
@@ -48,7 +48,7 @@ def test_the_right_pixels(kind, tmp_path):
     assert (found.shape, found.dtype) == (kind.expected.shape, kind.expected.dtype)
     difference = np.abs(found.astype(float) - kind.expected)
     assert difference.mean() <= kind.loss
-    assert claimed_pixels(path) == kind.expected.shape[0] * kind.expected.shape[1]
+    assert claimed_size(path).pixels == kind.expected.shape[0] * kind.expected.shape[1]
 
 
 @pytest.mark.parametrize(

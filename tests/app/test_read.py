@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from app.files.open import ImageError, claimed_pixels, find_images, open_image, read_image
+from app.files.open import ImageError, claimed_size, find_images, open_image, read_image
 
 rng = np.random.default_rng(0)
 GREY = rng.integers(1, 255, (37, 53), dtype=np.uint8)
@@ -140,7 +140,7 @@ def test_files_that_hold_no_image_are_refused(content, suffix, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ImageError, match=r"not\..*(empty|not a).*again"):
         read_image(path)
-    assert claimed_pixels(path) == math.inf
+    assert claimed_size(path).pixels == math.inf
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -1,0 +1,93 @@
+"""Boxes that the user gives, instead of those that the detector would find."""
+
+import csv
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_COLUMNS = ("image", "x0", "y0", "x1", "y1")
+_WANTED = (
+    "a CSV file with the columns image, x0, y0, x1, y1, or GeoJSON whose features have the name of "
+    "their image as the property image"
+)
+
+
+class BoxesError(ValueError):
+    """A file of boxes that can't be used: names it, the line or feature, and what is wrong."""
+
+
+def read_boxes(path: Path, only: str | None = None) -> dict[str, NDArray[np.float32]]:
+    """The boxes of each image.
+
+    Args:
+        path: a CSV file with a header, or GeoJSON, of which each feature's extent is a box. Pixels
+            of the image from its top left corner, x1 and y1 being the far edges.
+        only: name of the image of features that don't name one, where there is only one.
+
+    Returns:
+        By the image's name (N, 4) float32 xyxy, in the file's order.
+
+    Raises:
+        BoxesError: it is neither, or a box is none.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise BoxesError(f"{path}: can't be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise BoxesError(f"{path}: is no text; {_WANTED} was wanted") from error
+    found: dict[str, list[list[float]]] = defaultdict(list)
+    is_json = text.lstrip().startswith(("{", "["))
+    for where, image, values in (_features if is_json else _rows)(path, text, only):
+        x0, y0, x1, y1 = values
+        if not all(map(math.isfinite, values)) or not (x0 < x1 and y0 < y1):
+            raise BoxesError(
+                f"{path}, {where}: x0 {x0:g}, y0 {y0:g}, x1 {x1:g}, y1 {y1:g} is no box; "
+                "x0 < x1 and y0 < y1 were wanted"
+            )
+        found[image].append(values)
+    return {image: np.array(boxes, np.float32) for image, boxes in found.items()}
+
+
+def _rows(path: Path, text: str, _only: str | None) -> Iterator[tuple[str, str, list[float]]]:
+    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
+    if missing:
+        raise BoxesError(f"{path}: has no column {', '.join(missing)}; {_WANTED} was wanted")
+    for row in rows:
+        where = f"line {rows.line_num}"
+        try:
+            yield where, row["image"], [float(row[name]) for name in _COLUMNS[1:]]
+        except (TypeError, ValueError) as error:
+            raise BoxesError(f"{path}, {where}: four numbers were wanted, not {row}") from error
+
+
+def _features(path: Path, text: str, only: str | None) -> Iterator[tuple[str, str, list[float]]]:
+    try:
+        whole = json.loads(text)
+        features = whole["features"] if isinstance(whole, dict) else list(whole)
+        for number, feature in enumerate(features):
+            image = (feature.get("properties") or {}).get("image", only)
+            points = np.array(list(_points(feature["geometry"]["coordinates"])), float)
+            if not isinstance(image, str):
+                raise BoxesError(f"{path}, feature {number}: names no image; {_WANTED} was wanted")
+            yield f"feature {number}", image, [*points.min(0), *points.max(0)]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, BoxesError):
+            raise
+        raise BoxesError(f"{path}: is no GeoJSON of outlines; {_WANTED} was wanted") from error
+
+
+def _points(coordinates: Any) -> Iterator[tuple[float, float]]:
+    """All (x, y) of nested lists."""
+    if coordinates and not isinstance(coordinates[0], list):
+        yield coordinates[0], coordinates[1]
+        return
+    for part in coordinates:
+        yield from _points(part)
