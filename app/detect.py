@@ -11,6 +11,7 @@ from .nms import nms
 from .seams import mend_seams
 from .session import Run, run_batches
 from .settings import Method
+from .stopwatch import Progress, untold
 from .tile import Magnified, magnify, pad, scale_factor, windows
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ def detect(
     max_bytes: int | None = None,
     magnification: float | None = None,
     batch: int = 1,
+    progress: Progress = untold,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Find every cell.
 
@@ -38,6 +40,7 @@ def detect(
         magnification: pixels that the detector gets for each pixel of the image; by default as many
             as ``scale_factor`` says.
         batch: windows that go through the detector together, B at most.
+        progress: is told how many windows are done.
 
     Returns:
         (N, 4) float32 xyxy boxes in pixels of the image, inside it, best first; (N,) scores.
@@ -53,7 +56,9 @@ def detect(
         magnified = Magnified(image, factor, method.granularity)
     height, width = magnified.shape[:2]
     places = windows((height, width), method)
-    boxes, scores, owner = _detect_windows(magnified, places, run, method, max_bytes, batch)
+    boxes, scores, owner = _detect_windows(
+        magnified, places, run, method, max_bytes, batch, progress
+    )
     boxes, scores = mend_seams(boxes, scores, owner, places, (height, width), method)
     best = nms(boxes, scores, method.nms_iou)
     if len(places) > 1:
@@ -73,13 +78,16 @@ def _detect_windows(
     method: Method,
     max_bytes: int | None,
     batch: int,
+    progress: Progress,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
     """Boxes and scores of all windows, and the index of the window of each."""
     found: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
     count = 0
+    progress("windows", 0, len(places))
     for window in _run_windows(image, places, run, method, batch):
         found.append(window)
         count += len(window[1])
+        progress("windows", len(found), len(places))
         if max_bytes is not None and count * BOX_BYTES > max_bytes:
             raise MemoryError(
                 f"{count} boxes in {len(found)} of {len(places)} windows need "

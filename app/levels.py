@@ -57,8 +57,9 @@ class Levels:
             return 0.0
         rank = percent / 100 * last
         places = np.searchsorted(self.below, [np.floor(rank), np.ceil(rank)], side="right") - 1
-        first, second = self.values[places]
-        return float(first + (second - first) * (rank - np.floor(rank)))
+        # Halves, for the difference of two levels may be too large for any number.
+        first, second = self.values[places] / 2
+        return float(first + (second - first) * (rank - np.floor(rank))) * 2
 
     def above(self, value: float) -> "Levels":
         """Those levels alone that are higher than a value."""
@@ -162,7 +163,8 @@ def survey(image: Pixels) -> Survey:
         low, high = (levels_of.percentile(p) for p in _RANGE)
         channels.append(levels_of)
         if full[c]:
-            content = np.maximum(content, spread[c] / max(high - low, 1e-12))
+            share = spread[c].astype(np.float64) / max(high - low, 1e-12)
+            content = np.maximum(content, share.astype(np.float32))
     return Survey((height, width, count), tuple(channels), grey, content)
 
 
@@ -181,16 +183,17 @@ def without_fills(
     values, counts = values[there], counts[there]
     fills: list[float] = []
     while len(values) > _MIN_VARIETY:
+        halves = values / 2  # the difference of two levels may be too large for any number
         ends = (
-            (0, values[1] - values[0], slice(1, None)),
-            (-1, values[-1] - values[-2], slice(None, -1)),
+            (0, halves[1] - halves[0], slice(1, None)),
+            (-1, halves[-1] - halves[-2], slice(None, -1)),
         )
         for end, gap, rest in ends:
             # A few defective pixels are no part of the others' range.
             total = np.cumsum(counts[rest])
             few = min(_MIN_FILL_PIXELS, int(total[-1]) // 4)
             first, last = np.searchsorted(total, (few, total[-1] - few - 1), side="right")
-            extent = values[rest][last] - values[rest][first]
+            extent = halves[rest][last] - halves[rest][first]
             if counts[end] >= _MIN_FILL_PIXELS and gap > _MIN_FILL_GAP * extent:
                 fills.append(float(values[end]))
                 values, counts = values[rest], counts[rest]
@@ -202,8 +205,15 @@ def without_fills(
 
 
 def _count(column: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    values, counts = np.unique(column[np.isfinite(column)], return_counts=True)
-    return values.astype(np.float64), counts.astype(np.int64)
+    values = _double(column)
+    values, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+    return values, counts.astype(np.int64)
+
+
+def _double(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Values in 64 bits; of 80 bits what is too large becomes infinite."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float64)
 
 
 def _spread(channel: NDArray[Any]) -> NDArray[np.float32]:
@@ -228,7 +238,7 @@ def _finite(channel: NDArray[Any]) -> NDArray[Any]:
     """A channel as OpenCV can take it."""
     if channel.dtype in _COUNTED:
         return np.ascontiguousarray(channel)
-    finite = np.nan_to_num(channel, posinf=0.0, neginf=0.0).astype(np.float64)
+    finite = np.nan_to_num(_double(channel), posinf=0.0, neginf=0.0)
     return np.asarray(np.clip(finite, -_LARGEST, _LARGEST), np.float32)
 
 
@@ -245,7 +255,7 @@ def _follows(image: Pixels, first: int, second: int) -> bool:
     size = max(1, (right - left) // _COARSE), max(1, (bottom - top) // _COARSE)
     means = [
         cv2.resize(
-            _finite(part[:, :, c]).astype(np.float32), size, interpolation=cv2.INTER_AREA
+            _finite(part[:, :, c]).astype(np.float64), size, interpolation=cv2.INTER_AREA
         ).ravel()
         for c in (first, second)
     ]

@@ -111,4 +111,6 @@ def _is_normal(
 def _roughness(means: NDArray[np.float32]) -> float:
     """Mean square of the differences between neighbours."""
     down, across = np.diff(means, axis=0), np.diff(means, axis=1)
-    return float((np.square(down).sum() + np.square(across).sum()) / (down.size + across.size))
+    # In 64 bits, for sums of squares of the largest values would be infinite in 32.
+    total = sum(float(np.square(part, dtype=np.float64).sum()) for part in (down, across))
+    return total / (down.size + across.size)

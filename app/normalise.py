@@ -106,8 +106,11 @@ def _rescale(values: NDArray[Any], limits: Limits) -> NDArray[np.uint8]:
     if limits is None:
         return np.zeros(values.shape, np.uint8)
     bottom, top = limits
-    finite = np.nan_to_num(values.astype(np.float64), posinf=top, neginf=min(bottom, 0.0))
-    if top <= bottom:
-        return np.where(finite != 0, np.uint8(255), np.uint8(0))
-    unit = (finite - bottom) / (top - bottom)
+    with np.errstate(over="ignore"):  # what becomes infinite is black or white
+        finite = np.nan_to_num(values.astype(np.float64), posinf=top, neginf=min(bottom, 0.0))
+        if top <= bottom:
+            return np.where(finite != 0, np.uint8(255), np.uint8(0))
+        if np.isinf(np.subtract(top, bottom)):
+            finite, bottom, top = finite / 2, bottom / 2, top / 2
+        unit = (finite - bottom) / (top - bottom)
     return np.rint(np.clip(unit, 0.0, 1.0) * 255.0).astype(np.uint8)

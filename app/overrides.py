@@ -41,8 +41,8 @@ def for_image(
     if factor > 1 and pixels > _MAX_PIXELS:
         raise ImageError(
             f"{path}: would become {pixels / 1e6:.0f} megapixels at {factor:.4g} times its size, "
-            f"{_MAX_PIXELS / 1e6:.0f} at most are done; give a smaller --magnification or a "
-            "larger --diameter"
+            f"{_MAX_PIXELS / 1e6:.0f} at most are done; give a smaller magnification or a "
+            "larger diameter"
         )
     return wanted
 
@@ -70,14 +70,12 @@ def channel_numbers(
             found = [n for n, name in enumerate(names) if name.casefold() == channel.casefold()]
         if len(found) != 1:
             problem = f"there are {len(found)} channels" if found else "there is no channel"
-            raise ImageError(
-                f"{path}: {problem} {channel} (--channels); {_inventory(count, names)}"
-            )
+            raise ImageError(f"{path}: {problem} {channel}; {_inventory(count, names)}")
         numbers += found
     if len(set(numbers)) < len(numbers):
         given = ",".join(map(str, channels))
         raise ImageError(
-            f"{path}: --channels {given} names a channel twice; {_inventory(count, names)}"
+            f"{path}: channels {given} name a channel twice; {_inventory(count, names)}"
         )
     return tuple(numbers)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,12 @@ class Visit:
     """Those that no earlier block had."""
     done: NDArray[np.int64]
     """Those that no later block has."""
+
+
+class Mask(Protocol):
+    """(H, W) bool of a box: an array, or what makes any part of one."""
+
+    def __getitem__(self, window: tuple[slice, slice], /) -> NDArray[np.bool_]: ...
 
 
 def visits(boxes: NDArray[np.int64], shape: tuple[int, ...], size: int) -> Iterator[Visit]:
@@ -50,7 +57,7 @@ def visits(boxes: NDArray[np.int64], shape: tuple[int, ...], size: int) -> Itera
 
 
 def paste(
-    masks: Iterable[NDArray[np.bool_]],
+    masks: Iterable[Mask],
     boxes: NDArray[np.int64],
     ids: NDArray[np.int64],
     window: tuple[int, int, int, int],
@@ -76,7 +83,11 @@ def paste(
 
 
 def relabel(
-    areas: NDArray[np.int64], masks: NDArray[np.int64], min_area: int, min_visible: float
+    areas: NDArray[np.int64],
+    masks: NDArray[np.int64],
+    min_area: int,
+    min_visible: float,
+    kept: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint16] | NDArray[np.uint32]:
     """New ids: 0 for what is too small, and 1 to N for the rest, in the order of the old ids.
 
@@ -85,12 +96,15 @@ def relabel(
         masks: the same of its mask, before better ones took their pixels.
         min_area: instances of fewer pixels become background.
         min_visible: so do those of which less than this share is left, 0-1.
+        kept: (highest id + 1,) so do those that are not; by default all are.
 
     Returns:
         (highest id + 1,) the new id of each, uint16 where N fits and uint32 above.
     """
     stays = (areas >= max(min_area, 1)) & (areas >= min_visible * masks)
     stays[0] = False
+    if kept is not None:
+        stays &= kept
     numbers = np.where(stays, np.cumsum(stays), 0)
     fits = numbers.max() <= np.iinfo(np.uint16).max
     return numbers.astype(np.uint16) if fits else numbers.astype(np.uint32)

@@ -1,49 +1,41 @@
 """The whole path of an image, top to bottom: from its file to one outlined instance a cell."""
 
 import logging
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .detect import detect
 from .files.arrays import Pixels
-from .files.atomic import scratch_path
-from .files.labels import Canvas, Labels, open_canvas, write_label
-from .files.open import channel_names, open_image, resident_bytes
+from .files.label_stack import LabelWriter
+from .files.labels import Canvas, Labels
+from .files.open import channel_names, open_image, pixel_size, resident_bytes
+from .files.pixel_size import Size
+from .files.stacks import planes_of
+from .filters import Filters
+from .graphs import open_graphs
 from .levels import survey
 from .look import Wanted
 from .normalise import Normalised
+from .outcome import Outcome, Prediction
 from .overrides import Asked, for_image
-from .paste import paste, relabel, visits
-from .segment import round_boxes, segment
-from .session import Device, DeviceError, Precision, Run, candidates, open_session, provider, runner
-from .settings import Method, SettingsError, graph_path, load_settings
-from .stopwatch import Stopwatch
-from .trial import Choice, choose_look
+from .paste import Mask, paste, relabel, visits
+from .request import Also, Request
+from .segment import round_boxes, segment, segment_large
+from .session import Device, Precision, Run
+from .settings import Method
+from .stack import segment_planes
+from .stopwatch import Progress, Stopwatch, untold
+from .trial import choose_look
 
 logger = logging.getLogger(__name__)
 
+Kept = Callable[[NDArray[np.int64], Canvas], NDArray[np.bool_]]
 _BLOCK = 2048  # side of the part of a label image that is made at once, pixels
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What is worth knowing of an image and its cells."""
-
-    height: int
-    width: int
-    channels: int
-    dtype: str
-    instances: int
-    channel_names: tuple[str, ...]
-    """Of all its channels; none where the file has none."""
-    choice: Choice
-    """How it was shown to the networks."""
-    seconds: dict[str, float]
-    """By stage."""
 
 
 class Predictor:
@@ -72,65 +64,60 @@ class Predictor:
         channels: Asked | None = None,
         precision: Precision = "auto",
     ) -> None:
-        settings = load_settings(weights)
-        self.method, self.resources = settings.method, settings.resources
-        models = settings.detector, settings.segmenter
-        self.without_cuda: str | None = None  # why not, where it was tried
-        *others, last = candidates(device, precision)
-        if precision == "int8" and not all("vnni" in model for model in models):
-            raise SettingsError(
-                f"{weights}: has no graphs of 8-bit integers; make them (python -m "
-                "training.quantise), or use --precision float"
-            )
-        for processor in (*others, last):
-            paths = [graph_path(weights, model, processor) for model in models]
-            try:
-                detector, segmenter = (
-                    open_session(path, processor, threads, self.resources.gpu_memory)
-                    for path in paths
-                )
-                break
-            except DeviceError as error:
-                if processor == last:
-                    raise DeviceError(f"--device cuda: {error}, or use --device cpu") from error
-                self.without_cuda = str(error)
-        self.on_cpu = processor != "cuda"
+        graphs = open_graphs(weights, device, threads, precision)
+        self.method, self.resources = graphs.settings.method, graphs.settings.resources
+        self.detector, self.segmenter = graphs.detector, graphs.segmenter
+        self.graphs, self.provider, self.on_cpu = graphs.files, graphs.provider, graphs.on_cpu
+        self.without_cuda = graphs.without_cuda  # why not, where it was tried
         self.wanted, self.channels = wanted or Wanted(), channels
-        self.provider = provider(detector)
-        self.graphs = [model.get(processor, model["cpu"]) for model in models]
-        self.detector, self.segmenter = runner(detector), runner(segmenter)
 
     def predict_file(
-        self, source: Path, target: Path, stack: str = "refuse", max_bytes: int | None = None
+        self,
+        source: Path,
+        target: Path,
+        request: Request | None = None,
+        max_bytes: int | None = None,
+        progress: Progress = untold,
+        also: Also | None = None,
     ) -> Outcome:
-        """Read an image, segment it, write its label image.
+        """Read an image, segment it, write its label image; of a stack, each plane by itself.
 
         Args:
             source: the image.
-            target: the label image; its folder also takes scratch files of large images.
-            stack: see ``open_image``.
+            target: the label image; its folder also takes scratch files of large images and stacks.
+            request: how it is read, and which cells are kept.
             max_bytes: memory for the image and the detector's boxes; None for no limit.
+            progress: is told how far it is; of a stack, how many "planes" are done.
+            also: makes what takes the cells of each plane, to write more than the label image.
 
         Raises:
             ImageError: the image can't be read, or not be shown as it is wanted.
             OSError: the label image can't be written.
             MemoryError: it needs more memory than there is.
         """
-        watch = Stopwatch()
+        watch, request = Stopwatch(progress), request or Request()
         with watch("read"):
-            opened = open_image(source, stack, max_bytes)
-        with opened as image, open_canvas(image.shape[:2], scratch_path(target, "canvas")) as blank:
+            opened = open_image(source, request.stack, max_bytes)
+        with opened as image:
+            grid, planes = planes_of(image)
             left = None if max_bytes is None else max(0, max_bytes - resident_bytes(image))
             names = channel_names(image)
             given = self.channels, self.wanted, self.method
             wanted = for_image(source, image.shape, names, *given)
-            found = self.predict(image, blank, watch, left, wanted)
-            with watch("write"):
-                write_label(target, found.labels)
+            size = request.pixel_size or pixel_size(source, image)
+            request.filters.check(source, size)
+            asked = left, wanted, request.filters, size
+            more = also(names, size, grid) if also else nullcontext()
+            with LabelWriter(target, grid, size) as writer, more as taker:
+                done = segment_planes(
+                    *(planes, grid, writer, taker, watch),
+                    lambda plane, canvas: self.predict(plane, canvas, watch, *asked),
+                )
             height, width, channels = image.shape
-            dtype = str(image.dtype)
-        count, choice = found.labels.count, found.choice
-        return Outcome(height, width, channels, dtype, count, names, choice, watch.seconds)
+            about = height, width, channels, str(image.dtype), size
+        count, choice = sum(plane.instances for plane in done), done[0].choice
+        several = (grid, tuple(done)) if grid.axes else ()
+        return Outcome(*about, count, names, choice, watch.seconds, *several)
 
     def predict(
         self,
@@ -139,24 +126,23 @@ class Predictor:
         watch: Stopwatch | None = None,
         max_bytes: int | None = None,
         wanted: Wanted | None = None,
-    ) -> "Prediction":
+        filters: Filters | None = None,
+        pixel_size: Size | None = None,
+    ) -> Prediction:
         """Outline every cell of an image; see the function of this name."""
         batches = 1 if self.on_cpu else self.resources.window_batch, self.resources.crop_batch
         graphs = self.detector, self.segmenter, self.method
-        return predict(image, *graphs, *batches, canvas, watch, max_bytes, wanted)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The cells of an image, and how it was shown to find them."""
-
-    labels: Labels
-    """0 is background, 1 to N are the cells, the most certain first."""
-    boxes: NDArray[np.float32]
-    """(N, 4) xyxy of each cell, pixels of the image, as the detector has found it."""
-    scores: NDArray[np.float32]
-    """(N,) how sure it is of each, 0-1."""
-    choice: Choice
+        return predict(
+            image,
+            *graphs,
+            *batches,
+            canvas=canvas,
+            watch=watch,
+            max_bytes=max_bytes,
+            wanted=wanted,
+            filters=filters,
+            pixel_size=pixel_size,
+        )
 
 
 def predict(
@@ -170,6 +156,8 @@ def predict(
     watch: Stopwatch | None = None,
     max_bytes: int | None = None,
     wanted: Wanted | None = None,
+    filters: Filters | None = None,
+    pixel_size: Size | None = None,
 ) -> Prediction:
     """Outline every cell of an image.
 
@@ -181,11 +169,13 @@ def predict(
         window_batch: windows that go through the detector together.
         crop_batch: crops that go through the segmenter together.
         canvas: (H, W) uint32 zeros, in which the label image is made; by default in memory.
-        watch: takes the time of each stage; rescaling, and reading where it is done in parts,
-            belong to the stage that asks. "look" has the detection where the image was tried as a
-            whole.
+        watch: takes the time of each stage, and is told how far they are; rescaling, and reading
+            where it is done in parts, belong to the stage that asks. "look" has the detection where
+            the image was tried as a whole.
         max_bytes: memory for the detector's boxes; None for no limit.
         wanted: how the image is shown, where that is not to be chosen.
+        filters: which cells are kept; by default all.
+        pixel_size: (y, x) micrometres, for filters.
 
     Raises:
         MemoryError: there is not enough.
@@ -202,11 +192,28 @@ def predict(
             logger.warning("nothing stands out of the noise: no cell is looked for")
             found = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
         elif found is None:
-            found = detect(normal, detector, method, max_bytes, look.magnification, window_batch)
+            place = look.magnification, window_batch, watch.progress
+            found = detect(normal, detector, method, max_bytes, *place)
+    boxes, scores = found
+
+    def kept(areas: NDArray[np.int64], canvas: Canvas) -> NDArray[np.bool_]:
+        return (filters or Filters()).kept(areas, scores, canvas, pixel_size)
+
+    how = crop_batch, canvas, watch.progress, kept
     with watch("segment"):
-        labels = outline(normal, found[0], segmenter, method, crop_batch, canvas)
-    boxes, scores = (each[labels.numbers[1:] > 0] for each in found)
-    return Prediction(labels, boxes, scores, choice)
+        outlined = outline(normal, boxes, segmenter, method, *how)
+    labels = outlined.labels
+    stay = labels.numbers[1:] > 0
+    return Prediction(labels, boxes[stay], scores[stay], outlined.confidences[stay], choice)
+
+
+@dataclass(frozen=True)
+class Outlined:
+    """The cells in some boxes."""
+
+    labels: Labels
+    confidences: NDArray[np.float32]
+    """(N,) of each box's mask, as ``confidence`` has it."""
 
 
 def outline(
@@ -216,7 +223,9 @@ def outline(
     method: Method,
     batch: int = 64,
     canvas: Canvas | None = None,
-) -> Labels:
+    progress: Progress = untold,
+    kept: Kept | None = None,
+) -> Outlined:
     """From boxes to the label image.
 
     Args:
@@ -226,12 +235,16 @@ def outline(
         method: every number on the way.
         batch: crops that go through the segmenter together.
         canvas: as in ``predict``.
+        progress: is told how many cells are done.
+        kept: takes the pixels of each id and the canvas, and tells which ids are kept.
     """
     shape = (image.shape[0], image.shape[1])
     canvas = np.zeros(shape, np.uint32) if canvas is None else canvas
     boxes = round_boxes(boxes_xyxy, shape, method.crop_margin)
-    areas, masks = draw(image, boxes, segmenter, method, batch, canvas)
-    return Labels(canvas, relabel(areas, masks, method.min_area, method.min_visible))
+    areas, masks, confidences = draw(image, boxes, segmenter, method, batch, canvas, progress)
+    stay = kept(areas, canvas) if kept else None
+    numbers = relabel(areas, masks, method.min_area, method.min_visible, stay)
+    return Outlined(Labels(canvas, numbers), confidences)
 
 
 def draw(
@@ -241,23 +254,35 @@ def draw(
     method: Method,
     batch: int,
     canvas: Canvas,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    progress: Progress = untold,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Segment each box once and paste its mask, block by block.
 
     Args:
         image: (H, W, 3) uint8, normalised.
         boxes: (N, 4) whole pixels, best first.
         canvas: (H, W) uint32 zeros; mask number i is pasted with id i + 1.
+        progress: is told how many boxes are done.
 
     Returns:
-        (N + 1,) pixels of each id; the same of its mask, before others took their pixels.
+        (N + 1,) pixels of each id; the same of its mask, before others took their pixels; and (N,)
+        the ``confidence`` of each mask.
     """
     areas, whole = np.zeros((2, len(boxes) + 1), np.int64)
-    masks: dict[int, NDArray[Any]] = {}
+    confidences = np.zeros(len(boxes), np.float32)
+    masks: dict[int, Mask] = {}
+    done = 0
+    progress("cells", done, len(boxes))
+    large = (boxes[:, 2:] - boxes[:, :2]).max(1) > _BLOCK
+    of_large = segment_large(image, boxes[large], segmenter, method, batch)
+    for box, (large_mask, sure) in zip(np.flatnonzero(large).tolist(), of_large, strict=True):
+        masks[box], confidences[box] = large_mask, sure
+        whole[box + 1] = large_mask.area()
     for visit in visits(boxes, canvas.shape, _BLOCK):
-        new = segment(image, boxes[visit.new], segmenter, method, batch)
-        for box, mask in zip(visit.new.tolist(), new, strict=True):
-            masks[box] = mask
+        new = visit.new[~large[visit.new]]
+        of_new = segment(image, boxes[new], segmenter, method, batch)
+        for box, (mask, sure) in zip(new.tolist(), of_new, strict=True):
+            masks[box], confidences[box] = mask, sure
             whole[box + 1] = np.count_nonzero(mask)
         here = [masks[box] for box in visit.members.tolist()]
         label = paste(here, boxes[visit.members], visit.members + 1, visit.window)
@@ -266,4 +291,6 @@ def draw(
         areas += np.bincount(label.ravel(), minlength=len(areas))
         for box in visit.done.tolist():
             del masks[box]
-    return areas, whole
+        done += len(visit.done)
+        progress("cells", done, len(boxes))
+    return areas, whole, confidences

@@ -1,11 +1,12 @@
 """The cells of a numpy array: what is called from Python."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import index
+from numbers import Integral, Real
 from pathlib import Path
-from typing import get_args
+from typing import Any, NoReturn, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,7 +48,8 @@ class Segmenter:
     """Finds the cells of any number of images, also in several threads at once.
 
     It prints nothing, and after an interrupt (Ctrl-C) it can be used as before. Its networks don't
-    survive a fork, and it can't be pickled: make one in each process.
+    survive a fork, and it can't be pickled: make one in each process. Either is an error that says
+    so.
 
     Args:
         weights: folder with ``settings.json`` and the graphs it names.
@@ -72,17 +74,22 @@ class Segmenter:
         threads: int | None = None,
         precision: Precision = "auto",
     ) -> None:
-        if precision not in get_args(Precision):
-            choices = ", ".join(get_args(Precision))
-            raise ValueError(f"precision={precision!r}: one of {choices} was wanted")
-        if device not in get_args(Device):
-            raise ValueError(f"device={device!r}: one of {', '.join(get_args(Device))} was wanted")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads={threads}: a whole number from 1 on was wanted")
-        self._predictor = Predictor(
-            Path(weights), device, threads or available_threads(), precision=precision
-        )
+        if not isinstance(weights, str | os.PathLike):
+            raise ValueError(f"weights={weights!r}: the path of a folder was wanted")
+        for name, value, kind in (("device", device, Device), ("precision", precision, Precision)):
+            if not (isinstance(value, str) and value in get_args(kind)):
+                choices = ", ".join(get_args(kind))
+                raise ValueError(f"{name}={value!r}: one of {choices} was wanted")
+        if threads is None:
+            threads = available_threads()
+        elif not _is_whole(threads) or threads < 1:
+            raise ValueError(f"threads={threads!r}: a whole number from 1 on was wanted")
+        self._predictor = Predictor(Path(weights), device, int(threads), precision=precision)
+        self._process = os.getpid()
         self.provider = self._predictor.provider
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Segmenter can't be pickled or copied; make one in each process")
 
     def segment(
         self,
@@ -113,12 +120,24 @@ class Segmenter:
             TypeError: the array holds no real numbers.
             ValueError: it is in doubt which axes it has, it is a stack, or an argument is wrong.
             MemoryError: there is not enough.
+            RuntimeError: the process was forked since the Segmenter was made.
         """
-        image = to_image(np.asarray(array), axes, stack)
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "this Segmenter was made before the process was forked, which its networks don't "
+                "survive; make one in each process"
+            )
+        if isinstance(array, str | os.PathLike):
+            raise TypeError(f"array={str(array)!r}: an array was wanted; read the file first")
+        if not isinstance(axes, str | None):
+            raise ValueError(f"axes={axes!r}: a letter for each axis was wanted, such as 'CYX'")
+        given = np.asarray(array)
+        image = to_image(given, axes, stack)
         asked = None if channels is None else _numbers(channels)
         wanted = _wanted(percentiles, levels, diameter, magnification)
-        name = Path(f"array of shape {image.shape}")
+        name = Path(f"array of shape {given.shape}")
         wanted = for_image(name, image.shape, (), asked, wanted, self._predictor.method)
+        # Differences of the largest numbers are infinite, and nothing is to be printed of it.
         with warnings_collected() as warnings:
             found = self._predictor.predict(image, wanted=wanted)
         look, usual = found.choice.look, found.choice.usual
@@ -132,14 +151,10 @@ def _numbers(channels: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: there are none, or one is no number from 0.
     """
-    several = channels if isinstance(channels, Sequence | np.ndarray) else (channels,)
-    try:
-        numbers = tuple(index(channel) for channel in several)
-    except TypeError:
-        numbers = ()
-    if not numbers or min(numbers) < 0:
+    several = _listed(channels) or [channels]
+    if not all(_is_whole(channel) and channel >= 0 for channel in several):
         raise ValueError(f"channels={channels!r}: numbers from 0 were wanted")
-    return numbers
+    return tuple(map(int, several))
 
 
 def _wanted(
@@ -170,7 +185,8 @@ def _pair(
 ) -> tuple[float, float] | None:
     if values is None:
         return None
-    low, high = map(float, values)
+    both = _listed(values)
+    low, high = map(_real, both) if len(both) == 2 else (math.nan, math.nan)
     if not (least <= low < high <= most and math.isfinite(high - low)):
         within = "" if math.isinf(most) else f" from {least} to {most}"
         raise ValueError(f"{name}={values!r}: two numbers{within} were wanted, the lower one first")
@@ -178,6 +194,29 @@ def _pair(
 
 
 def _number(name: str, value: float | None, least: float, most: float) -> float | None:
-    if value is None or least <= value <= most:
-        return None if value is None else float(value)
-    raise ValueError(f"{name}={value!r}: a number from {least} to {most} was wanted")
+    if value is None:
+        return None
+    number = _real(value)
+    if not least <= number <= most:
+        raise ValueError(f"{name}={value!r}: a number from {least} to {most} was wanted")
+    return number
+
+
+def _listed(values: Any) -> list[Any]:
+    """The members of a sequence or an array; of anything else none."""
+    members = values.tolist() if isinstance(values, np.ndarray) else values
+    return list(members) if isinstance(members, Sequence) else []
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _real(value: Any) -> float:
+    """A number as a float; what is none, or too large for one, is NaN."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan

@@ -60,7 +60,7 @@ def candidates(device: Device, precision: Precision = "auto") -> list[Processor]
     if precision == "int8":
         if device == "cuda" or not has_vnni():
             what = "a GPU runs floats" if device == "cuda" else "this CPU has no VNNI instructions"
-            raise DeviceError(f"--precision int8: {what}; use --precision auto")
+            raise DeviceError(f"precision int8: {what}; take precision auto")
         return ["vnni"]
     cpu: Processor = "vnni" if precision == "auto" and has_vnni() else "cpu"
     if device == "cpu":

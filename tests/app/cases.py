@@ -11,7 +11,8 @@ import numpy as np
 import tifffile
 
 from app.files.open import read_image
-from app.predict import Prediction, Predictor, predict
+from app.outcome import Prediction
+from app.predict import Predictor, predict
 from app.settings import WEIGHTS
 from tests.app.made_cells import nuclei
 from training.metric import score_image

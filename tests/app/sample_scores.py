@@ -43,7 +43,7 @@ def score_samples(processor: Processor, names: list[str]) -> dict[str, float]:
     """F1 of samples by the graphs for a processor, end to end, from files to files."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch("app.predict.candidates", lambda device, precision: [processor]),
+        patch("app.graphs.candidates", lambda device, precision: [processor]),
         patch.dict(session._PROVIDERS, cuda=session._PROVIDERS["cpu"]),
     ):
         source, target = Path(folder) / "in", Path(folder) / "out"

@@ -1,8 +1,10 @@
 """The package as a guest in a notebook's process: threads, interrupts, silence, any system."""
 
+import copy
 import json
 import logging
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -146,6 +148,12 @@ def test_an_interrupt_leaves_it_usable(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("use", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_it_is_not_pickled_or_copied(use, segmenter):
+    with pytest.raises(TypeError, match="can't be pickled or copied; make one in each process"):
+        use(segmenter)
+
+
 def test_nothing_of_the_process_is_changed():
     loggers = [logging.getLogger(name) for name in (None, "app", "tifffile")]
     before = [list(logger.handlers) for logger in loggers]
@@ -178,6 +186,22 @@ assert segmenter.segment(noise).warnings
 print(len(segmenter.segment(np.load("image.npy")).scores), end="")
 """
 
+FORK = f"""
+import os
+import numpy as np
+from app import Segmenter
+image, segmenter = np.load("image.npy"), Segmenter({str(TOY)!r})
+for make in (lambda: segmenter, lambda: Segmenter({str(TOY)!r})):
+    child = os.fork()
+    if not child:
+        try:
+            print(len(make().segment(image).scores), flush=True)
+        except RuntimeError as error:
+            print(error, flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
 
 def python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run code in a folder, in a process of its own that says all that it can."""
@@ -196,6 +220,13 @@ def test_it_prints_nothing(tmp_path):
     np.save(tmp_path / "image.npy", IMAGE)
     done = python(USE, tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "2", "")
+
+
+def test_after_a_fork_it_says_so(tmp_path):
+    np.save(tmp_path / "image.npy", IMAGE)
+    said, found = python(FORK, tmp_path).stdout.splitlines()
+    assert said.startswith("this Segmenter was made before the process was forked")
+    assert said.endswith("; make one in each process") and found == "2"
 
 
 def test_it_needs_nothing_that_only_posix_has(tmp_path):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from app import levels as levels_module
 from app.levels import CELL, survey
+from tests.app.hostile_arrays import HOSTILE, hostile
 from tests.app.made_cells import nuclei
 
 COUNTED = ("uint8", "uint16")
@@ -166,6 +167,21 @@ def test_what_is_not_finite_is_not_there(value):
     np.testing.assert_allclose(percentiles(found), np.percentile(rest, PERCENTS))
     assert not found.empty
     assert of_one(np.full((9, 9), value, np.float32)).empty
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_numbers_of_any_size_give_levels_and_no_warning(kind):
+    image = hostile(kind)
+    noise = np.random.default_rng(16).normal(100, 5, image.shape).astype(image.dtype)
+    found = survey(np.dstack([image, noise, image[::-1]]))
+    assert np.isfinite(found.content).all()
+    values = image[np.isfinite(image)].astype(np.longdouble)
+    values = values[(values != 0) & (abs(values) <= np.finfo(np.float64).max)]
+    for levels in (found.channels[0], found.channels[2]):
+        assert levels.pixels == values.size and not levels.fills
+        exact = np.percentile(values, PERCENTS) if values.size else np.zeros(len(PERCENTS))
+        np.testing.assert_allclose(percentiles(levels), exact.astype(float), rtol=1e-6, atol=1e-322)
 
 
 # ------------------------------------------------------------------------- what holds something

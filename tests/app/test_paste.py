@@ -1,6 +1,7 @@
 """Masks to label images: against the slow twin, and there and back again."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_a_label_image_in_a_file_is_that_in_memory(tmp_path, monkeypatch):
         monkeypatch.setattr(labels_module, "_MAX_IN_MEMORY", limit)
         with open_canvas(image.shape[:2], tmp_path / "canvas") as canvas:
             assert (tmp_path / "canvas").exists() == (limit == 0)
-            areas = draw(image, boxes, segmenter, METHOD, 4, canvas)
+            *areas, _ = draw(image, boxes, segmenter, METHOD, 4, canvas)
             labels = Labels(canvas, relabel(*areas, min_area=1, min_visible=0.5))
             write_label(tmp_path / f"{name}.tiff", labels)
         files.append(tifffile.imread(tmp_path / f"{name}.tiff"))
@@ -112,8 +113,9 @@ def test_no_memory_for_a_batch_halves_it(caplog):
         sizes.append(len(crops))
         return [crops[..., 0].astype(np.float32) / 255]
 
-    found = list(segment(image, boxes, bright, METHOD, 8))
-    expected = list(segment(image, boxes, lambda crops: bright(crops, 99), METHOD, 8))
+    found = [mask for mask, _ in segment(image, boxes, bright, METHOD, 8)]
+    more = partial(bright, most=99)
+    expected = [mask for mask, _ in segment(image, boxes, more, METHOD, 8)]
     for mask, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(mask, other)
     assert sizes[:5] == [2] * 5
@@ -195,10 +197,14 @@ def test_perfect_boxes_and_masks_give_the_true_label_image(batch):
         return [crops.mean(3).astype(np.float32) / 255]
 
     rounded = round_boxes(np.array(boxes, np.float32), truth.shape)
-    masks = segment(image, rounded, bright, METHOD, batch)
+    masks = (mask for mask, _ in segment(image, rounded, bright, METHOD, batch))
     labels = paste_all(list(masks), rounded, truth.shape, 1)
     np.testing.assert_array_equal(labels[:, :], truth)
     assert sum(sizes) == len(boxes) and max(sizes) <= batch
+
+
+def first_channel(crops):
+    return [crops[..., 0] / np.float32(255)]
 
 
 def test_a_probability_of_just_the_threshold_is_no_cell():
@@ -206,7 +212,7 @@ def test_a_probability_of_just_the_threshold_is_no_cell():
     image = np.zeros((30, 30, 3), np.uint8)
     for probability, cell in ((0.5, False), (0.51, True)):
         maps = np.full((1, 16, 16), probability, np.float32)
-        (mask,) = segment(image, boxes, lambda _crops, maps=maps: [maps], METHOD, 1)
+        ((mask, _),) = segment(image, boxes, lambda _crops, maps=maps: [maps], METHOD, 1)
         assert mask.shape == (30, 9) and (mask == cell).all()
 
 
@@ -216,7 +222,7 @@ def test_with_a_margin_a_box_that_is_too_small_cuts_no_cell():
     box = np.array([[13, 21, 47, 39]], np.float32)
     for margin, whole in ((0.0, False), (0.1, True)):
         method = dataclasses.replace(METHOD, crop_size=64, crop_margin=margin)
-        labels = outline(image, box, lambda crops: [crops[..., 0] / np.float32(255)], method)
+        labels = outline(image, box, first_channel, method).labels
         assert np.array_equal(labels[:, :] == 1, image[..., 0] > 0) == whole
 
 
@@ -225,6 +231,6 @@ def test_what_better_ones_cover_is_dropped(least, ids):
     image = np.full((20, 40, 3), 255, np.uint8)
     boxes = np.array([[0, 0, 20, 20], [10, 0, 30, 20]], np.float32)  # half of the second is hidden
     method = dataclasses.replace(METHOD, min_visible=least)
-    labels = outline(image, boxes, lambda crops: [crops[..., 0] / np.float32(255)], method)
+    labels = outline(image, boxes, first_channel, method).labels
     assert set(np.unique(labels[:, :])) - {0} == ids
     assert (labels[:, :20] == 1).all() and not labels[:, 30:].any()

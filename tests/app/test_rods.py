@@ -60,7 +60,7 @@ def perfect(crops: np.ndarray) -> list[np.ndarray]:
 def find(image: np.ndarray, boxes: np.ndarray, scores: np.ndarray, method) -> np.ndarray:
     """From the boxes of a detector to labels."""
     best = nms(boxes, scores, method.nms_iou)
-    return outline(image, boxes[best], perfect, method)[:, :]
+    return outline(image, boxes[best], perfect, method).labels[:, :]
 
 
 def count_found(truth: np.ndarray, label: np.ndarray) -> int:

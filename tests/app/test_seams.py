@@ -144,6 +144,6 @@ def test_windows_leave_no_trace_at_any_magnification(sides, magnification):
     in_parts, at_once = (boxes[np.lexsort(boxes.round(1).T)] for boxes in found)
     assert len(in_parts) == len(at_once) == label.max()
     np.testing.assert_allclose(in_parts, at_once, atol=0.05)
-    labels = [outline(image, boxes, bright, METHOD)[:, :] for boxes in (in_parts, at_once)]
+    labels = [outline(image, boxes, bright, METHOD).labels[:, :] for boxes in (in_parts, at_once)]
     assert labels[0].max() == label.max()
     np.testing.assert_array_equal(*labels)

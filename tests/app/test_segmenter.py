@@ -1,6 +1,7 @@
 """The package as it is called from Python: arrays in, labels, boxes and scores out."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from app.look import Look
 from app.predict import predict
 from app.session import DeviceError
 from tests.app.command_line import IMAGE, LABEL, TOY, run
+from tests.app.hostile_arrays import HOSTILE, hostile
 from tests.app.make_toy_graphs import BOXES, METHOD, SCORES
 
 EMPTY = np.full_like(IMAGE, 20)
@@ -187,17 +189,38 @@ def test_how_it_is_shown_can_be_chosen(arguments, look, segmenter):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"channels": 2}, r"there is no channel 2 .* 2 channels"),
+        ({"channels": 2}, "there is no channel 2; it has 2 channels"),
         ({"channels": [0, 0]}, "a channel twice"),
         ({"channels": []}, "numbers from 0 were wanted"),
         ({"channels": -1}, "numbers from 0 were wanted"),
-        ({"channels": "DAPI"}, "numbers from 0 were wanted"),
+        ({"channels": "DAPI"}, "^channels='DAPI': numbers from 0 were wanted"),
+        ({"channels": "1"}, "numbers from 0 were wanted"),
+        ({"channels": [True]}, r"^channels=\[True\]: numbers from 0 were wanted"),
+        ({"channels": np.array([True])}, "numbers from 0 were wanted"),
+        ({"channels": 1.0}, "numbers from 0 were wanted"),
+        ({"channels": [[0]]}, "numbers from 0 were wanted"),
+        ({"channels": {0}}, "numbers from 0 were wanted"),
         ({"percentiles": (99, 1)}, "from 0 to 100 were wanted, the lower one first"),
         ({"percentiles": (1, 101)}, "from 0 to 100 were wanted"),
         ({"levels": (5, 5)}, "two numbers were wanted, the lower one first"),
         ({"levels": (0, np.inf)}, "two numbers were wanted"),
+        ({"levels": (0, 10**400)}, "two numbers were wanted"),
+        ({"levels": "ab"}, "^levels='ab': two numbers were wanted"),
+        ({"levels": (1, 2, 3)}, "two numbers were wanted"),
+        ({"levels": (1, None)}, "two numbers were wanted"),
+        ({"percentiles": "19"}, "^percentiles='19': two numbers from 0 to 100 were wanted"),
+        ({"percentiles": 5}, "^percentiles=5: two numbers from 0 to 100 were wanted"),
+        ({"percentiles": (False, True)}, "two numbers from 0 to 100 were wanted"),
+        ({"percentiles": np.array(5.0)}, "two numbers from 0 to 100 were wanted"),
+        ({"percentiles": np.zeros((2, 2))}, "two numbers from 0 to 100 were wanted"),
         ({"levels": (0, 5), "percentiles": (1, 99)}, "not both"),
         ({"diameter": 1}, "a number from 2 to 100000"),
+        ({"diameter": "30"}, "^diameter='30': a number from 2 to 100000 was wanted"),
+        ({"diameter": 30j}, "a number from 2 to 100000"),
+        ({"diameter": True}, "a number from 2 to 100000"),
+        ({"diameter": [30]}, "a number from 2 to 100000"),
+        ({"axes": 5}, "^axes=5: a letter for each axis was wanted"),
+        ({"stack": None}, "^stack=None: 'max' or the number of a plane"),
         ({"magnification": np.nan}, "a number from 0.0625 to 16"),
         ({"magnification": 1, "diameter": 9}, "not both"),
     ],
@@ -207,11 +230,45 @@ def test_a_wrong_choice(arguments, said, segmenter):
         segmenter.segment(np.dstack([EMPTY, IMAGE]), **arguments)
 
 
+def test_messages_name_what_was_given_and_no_option_of_the_command(segmenter):
+    for image, name in ((IMAGE, "(48, 56)"), (np.stack([IMAGE] * 2), "(2, 48, 56)")):
+        axes = "CYX"[-image.ndim :]
+        for wrong in ({"channels": 5}, {"channels": [0, 0]}):
+            with pytest.raises(ValueError, match=r"^array of shape \(") as raised:
+                segmenter.segment(image, axes=axes, **wrong)
+            assert f"array of shape {name}: " in str(raised.value)
+            assert "--" not in str(raised.value)
+    wide = np.broadcast_to(np.uint8(7), (40_000, 30_000))
+    with pytest.raises(ValueError, match="a smaller magnification or a larger diameter") as raised:
+        segmenter.segment(wide, magnification=16)
+    assert str(raised.value).startswith("array of shape (40000, 30000): would become")
+
+
+@pytest.mark.parametrize("path", ["a.tif", Path("a.tif")])
+def test_a_path_is_no_array(path, segmenter):
+    with pytest.raises(TypeError, match=r"^array='a\.tif': an array was wanted; read the file"):
+        segmenter.segment(path)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_numbers_of_any_size_give_no_warning(kind, segmenter):
+    image = hostile(kind)
+    for arguments in ({}, {"levels": (-8e307, 8e307)}, {"percentiles": (0, 100)}):
+        assert segmenter.segment(image, **arguments).labels.shape == image.shape
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ({"device": "gpu"}, "one of auto, cpu, cuda was wanted"),
-        ({"threads": 0}, "a whole number from 1 on"),
+        ({"threads": 0}, "^threads=0: a whole number from 1 on"),
+        ({"threads": "2"}, "^threads='2': a whole number from 1 on"),
+        ({"threads": 1.5}, "a whole number from 1 on"),
+        ({"threads": True}, "a whole number from 1 on"),
+        ({"device": None}, "^device=None: one of auto, cpu, cuda was wanted"),
+        ({"precision": 8}, "^precision=8: one of auto, int8, float was wanted"),
+        ({"weights": None}, "^weights=None: the path of a folder was wanted"),
         ({"weights": "nowhere"}, "nowhere/settings.json: can't be read"),
     ],
 )
