@@ -148,7 +148,7 @@ def outline(
     """``app.predict.predict`` without normalising, of an image moved down and to the right."""
     image = np.pad(image, ((moved, 0), (moved, 0), (0, 0)), constant_values=method.pad_value)
     boxes, _ = detect(image, predictor.detector, method)
-    labels = predict.outline(image, boxes, predictor.segmenter, method)
+    labels = predict.outline(image, boxes, predictor.segmenter, method).labels
     return labels[moved:, moved:].astype(np.uint32)
 
 

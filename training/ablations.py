@@ -110,7 +110,7 @@ class Study:
             self.label_unlabelled()
         checkpoint = self.run / name / "checkpoint.pt"
         if checkpoint.exists():
-            state = read_checkpoint(checkpoint)
+            state = read_checkpoint(checkpoint, keys=("step", "steps", "seconds"))
             if state["step"] == state["steps"]:
                 return
         print(f"stage {name}", file=sys.stderr)
@@ -158,7 +158,7 @@ class Study:
                 boxes, _ = detect_views(
                     image[:, :], predictor.detector, method, method.score_threshold
                 )
-            return outline(image, boxes, predictor.segmenter, method)
+            return outline(image, boxes, predictor.segmenter, method).labels
 
         return outlines
 

@@ -1,16 +1,24 @@
 """Checkpoints as files: one written by a training run, or by anything else that torch saves."""
 
-import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from training.errors import InputError
 
 
-def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def read_checkpoint(
+    path: Path, device: torch.device | str = "cpu", keys: Sequence[str] = ()
+) -> dict[str, Any]:
     """The contents of a checkpoint; nothing in it is run.
+
+    Args:
+        path: the file.
+        device: where its tensors go.
+        keys: that it must have.
 
     Raises:
         OSError: there is no such file.
@@ -18,9 +26,48 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """
     try:
         state = torch.load(path, device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except OSError:
+        raise
+    # What is no checkpoint makes torch raise nearly any exception.
+    except Exception as error:
         what = str(error).split("\n")[0]
         raise InputError(f"{path}: not a checkpoint of weights ({what})") from error
     if not isinstance(state, dict):
         raise InputError(f"{path}: holds a {type(state).__name__}; a checkpoint was wanted")
+    if missing := [key for key in keys if key not in state]:
+        raise InputError(
+            f"{path}: has no {missing[0]!r}; a checkpoint of a training run was wanted"
+        )
     return state
+
+
+def load_weights(model: nn.Module, path: Path, found: Mapping[str, Tensor]) -> None:
+    """Load tensors by name, if they are just those of the model.
+
+    Args:
+        model: is changed in place.
+        path: for messages.
+        found: the tensors.
+
+    Raises:
+        InputError: they are those of another model; the first name is given.
+    """
+    ours = model.state_dict()
+    if unknown := sorted(found.keys() - ours.keys()):
+        raise InputError(f"{path}: {unknown[0]} is unknown ({len(unknown)} names in all)")
+    if missing := sorted(ours.keys() - found.keys()):
+        raise InputError(f"{path}: {missing[0]} is missing ({len(missing)} names in all)")
+    for name, value in ours.items():
+        check_shape(path, name, value, found[name])
+    model.load_state_dict(dict(found))
+
+
+def check_shape(path: Path, name: str, wanted: Tensor, found: Tensor | None) -> None:
+    """See that a tensor of a file is there, and of the shape of the model's.
+
+    Raises:
+        InputError: it isn't; file, name and shapes are given.
+    """
+    if found is None or found.shape != wanted.shape:
+        what = "nothing" if found is None else tuple(found.shape)
+        raise InputError(f"{path}: {name}: {tuple(wanted.shape)} was wanted, found {what}")

@@ -81,23 +81,24 @@ def main(arguments: list[str] | None = None) -> int:
         predictor = Predictor(options.weights, "auto", available_threads())
         rows = read_split(options.data, *SPLITS)
         options.report.mkdir(parents=True, exist_ok=True)
-        images = [candidates(options.data, row, predictor) for row in tqdm(rows, unit="image")]
-    method = predictor.method
-    chosen, tried = choose(images, method)
-    bins = calibration(images, chosen)
-    write_table(options.report / "choose.csv", tried)
-    write_table(options.report / "calibration.csv", bins)
-    plot(tried, chosen, bins, options.report / "choose.png")
-    for name in VALUES:
-        print(f"{name}: {getattr(method, name)} -> {getattr(chosen, name)}")
-    before, after = (mean_f1(images, m) for m in (method, chosen))
-    for what, f1 in before.items():
-        print(f"F1, {what}: {f1:.4f} -> {after[what]:.4f}")
-    if options.write:
-        settings = json.loads((options.weights / FILE_NAME).read_text())
-        settings["method"] |= {name: getattr(chosen, name) for name in VALUES}
-        with atomic_write(options.weights / FILE_NAME) as part:
-            part.write_text(json.dumps(settings, indent=2) + "\n")
+        shown = tqdm(rows, unit="image", disable=None)
+        images = [candidates(options.data, row, predictor) for row in shown]
+        method = predictor.method
+        chosen, tried = choose(images, method)
+        bins = calibration(images, chosen)
+        write_table(options.report / "choose.csv", tried)
+        write_table(options.report / "calibration.csv", bins)
+        plot(tried, chosen, bins, options.report / "choose.png")
+        for name in VALUES:
+            print(f"{name}: {getattr(method, name)} -> {getattr(chosen, name)}")
+        before, after = (mean_f1(images, m) for m in (method, chosen))
+        for what, f1 in before.items():
+            print(f"F1, {what}: {f1:.4f} -> {after[what]:.4f}")
+        if options.write:
+            settings = json.loads((options.weights / FILE_NAME).read_text())
+            settings["method"] |= {name: getattr(chosen, name) for name in VALUES}
+            with atomic_write(options.weights / FILE_NAME) as part:
+                part.write_text(json.dumps(settings, indent=2) + "\n")
     return 0
 
 
@@ -108,6 +109,9 @@ def candidates(data: Path, row: dict[str, str], predictor: Predictor) -> Candida
         data: a data set in the challenge's layout.
         row: of its metadata.
         predictor: of the weights whose settings are chosen.
+
+    Raises:
+        ImageError, InputError: the image or its label can't be used.
     """
     method = dataclasses.replace(predictor.method, score_threshold=_MIN_SCORE, nms_iou=_MAX_IOU)
     raw = np.atleast_3d(read_image(image_path(data, row)))
@@ -119,7 +123,7 @@ def candidates(data: Path, row: dict[str, str], predictor: Predictor) -> Candida
         batch = [crop(image, box, size) for box in boxes[start : start + together]]
         (found,) = predictor.segmenter(np.stack(batch))
         parts.append(np.rint(255 * found).astype(np.uint8))
-    truth = read_labels(label_path(data / LABELS, row["name"]))
+    truth = read_labels(label_path(data / LABELS, row["name"]), raw.shape[:2])
     return Candidates(
         row["split"],
         row["source"],

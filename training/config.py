@@ -8,12 +8,26 @@ needs only what differs from that; stages and systems it has its own. Unknown an
 errors.
 """
 
-import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from app.settings import Method, Resources, SettingsError, build, check_method
+from app.settings import (
+    Amount,
+    Count,
+    Method,
+    Range,
+    Resources,
+    SettingsError,
+    Share,
+    Weight,
+    build,
+    check_method,
+)
+from training.config_file import named_tables, read_tables
+from training.models import detector, segmenter
+
+Positive = Annotated[float, Range(0.001)]  # less makes no sense of what this is used for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,43 +38,43 @@ class StageConfig:
     """The stage of this file whose best weights this one starts from; "" for random ones."""
     size: str
     """A key of SIZES in detector.py or segmenter.py."""
-    steps: int
+    steps: Amount
     """0 where ``epochs`` says how many."""
-    epochs: float
+    epochs: Weight
     """Passes over all windows (detector) or cells (segmenter); 0 where ``steps`` is given."""
-    batch: int
+    batch: Count
     """Of all processes together."""
     seed: int
-    workers: int
+    workers: Amount
     """Processes that make batches beside the training; 0 makes them in the training itself."""
 
     optimiser: Literal["sgd", "adamw"]
-    learning_rate: float
+    learning_rate: Weight
     """Its highest value, for the whole batch."""
-    warmup_steps: int
-    final_learning_rate: float
+    warmup_steps: Amount
+    final_learning_rate: Share
     """As a share of the highest; a cosine leads to it."""
-    weight_decay: float
+    weight_decay: Weight
     precision: Literal["bfloat16", "float32"]
     """Of the models' arithmetic; weights, and the arithmetic of the losses, are float32."""
-    clip_norm: float
+    clip_norm: Positive
     """Gradients with a larger norm are scaled down to it."""
-    ema_decay: float
+    ema_decay: Share
     """Of the averaged weights, a step; it starts lower and rises to this."""
 
-    photometric: float
+    photometric: Share
     """Probability that brightness, colour, focus and noise are changed."""
-    balance: float
+    balance: Share
     """0 draws every image equally often, 1 every modality of every source; between, a mixture."""
     factors: dict[str, float]
     """Factor of the probability of images whose names begin so; the longest beginning counts. 1
     where there is none, 0 leaves an image out."""
-    unlabelled: float
+    unlabelled: Share
     """Share of the samples that come from pseudo-labelled images; 1/6 is 5 : 1."""
 
-    checkpoint_steps: int
+    checkpoint_steps: Count
     """Steps between checkpoints and lines of the log."""
-    validation_steps: int
+    validation_steps: Amount
     """Steps between scores on split ``val``; 0 for an epoch."""
 
     def factor(self, name: str) -> float:
@@ -73,13 +87,13 @@ class StageConfig:
 class CropConfig(StageConfig):
     """What models have in common that see many cells at once."""
 
-    crop: int
+    crop: Count
     """Side of a training crop in pixels."""
-    window_stride: int
+    window_stride: Amount
     """Crops are windows this far apart, each drawn once an epoch; 0 cuts them anywhere."""
-    scale: list[float]
+    scale: list[Positive]
     """Lowest and highest of the random scale, on top of what prediction applies; log-uniform."""
-    rotation: float
+    rotation: Share
     """Probability of a rotation by any angle; flips and right angles always happen."""
 
 
@@ -87,33 +101,33 @@ class CropConfig(StageConfig):
 class DetectorConfig(CropConfig):
     """The detector's own."""
 
-    mosaic: float
+    mosaic: Share
     """Probability of a crop made of four."""
-    mixup: float
+    mixup: Share
     """Probability that a mosaic is blended with another crop."""
-    multi_scale: list[float]
+    multi_scale: list[Positive]
     """Lowest and highest size of a whole batch, as a share of ``crop``."""
-    cell_sizes: list[float]
+    cell_sizes: list[Positive]
     """Lowest and highest side of an image's median cell, in pixels of the crop; log-uniform."""
-    cell_size_share: float
+    cell_size_share: Share
     """Probability that a crop is scaled so that its cells have such a size; else by ``scale``."""
-    reflect: float
+    reflect: Share
     """Probability that an image which does not fill its crop is mirrored there, with its cells."""
-    limits: float
+    limits: Share
     """Probability that brightness is cut at other percentiles than prediction's."""
-    composites: float
+    composites: Share
     """Probability that a grey fluorescence crop becomes a coloured one of one to three stains."""
-    packed: float
+    packed: Share
     """Probability that copies of a sparse grey crop's cells are laid side by side."""
-    artefacts: float
+    artefacts: Weight
     """Factor of the probabilities of dirt, captions, uneven light, lost focus, noise and JPEG;
     0 for none of them."""
-    empty: float
+    empty: Share
     """Probability of a sample without a cell."""
     ignored: str
     """File in the folder of the run with boxes in which something may or may not be a cell
     (training/prepare/unlabelled_cells.py); "" for none."""
-    last_share: float
+    last_share: Share
     """Share of the steps, at the end, without mosaic and mixup and with the L1 term."""
 
 
@@ -121,7 +135,7 @@ class DetectorConfig(CropConfig):
 class SegmenterConfig(StageConfig):
     """The segmenter's own."""
 
-    jitter: float
+    jitter: Share
     """Probability that a box is moved: each side by up to a fifth of half the box's length."""
     boxes: str
     """The detector stage of this file whose boxes cut out the cells that it finds; "" for the
@@ -139,6 +153,13 @@ KINDS: dict[str, type[Stage]] = {
     "segmenter": SegmenterConfig,
     "baseline": BaselineConfig,
 }
+SIZES = {
+    "detector": tuple(detector.SIZES),
+    "segmenter": (*segmenter.SIZES, segmenter.SWIN),
+    "baseline": tuple(segmenter.SIZES),
+}
+_COMMON = ("method", "resources", *KINDS)  # tables that a file takes from the one it extends
+_PAIRS = ("scale", "multi_scale", "cell_sizes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,9 +191,10 @@ def load_config(path: Path) -> Config:
     """Read a configuration.
 
     Raises:
-        SettingsError: a key is unknown, missing or of the wrong type; file and key are named.
+        SettingsError: a key is unknown, missing, of the wrong type or out of its range; file and
+            key are named.
     """
-    tables = _read(path)
+    tables = read_tables(path, _COMMON)
     if unknown := sorted(
         tables.keys() - {"method", "resources", "stage", "system", "teacher", *KINDS}
     ):
@@ -181,13 +203,14 @@ def load_config(path: Path) -> Config:
     check_method(method, path)
     resources = build(Resources, tables.get("resources", {}), path, "resources.")
     stages: dict[str, Stage] = {}
-    for name, table in tables.get("stage", {}).items():
+    for name, table in named_tables(tables, "stage", path):
         within = f"stage.{name}."
         model = table.get("model")
         if model not in KINDS:
             raise SettingsError(f"{path}: {within}model is {model!r}; wanted {' or '.join(KINDS)}")
         values = {key: value for key, value in table.items() if key != "model"}
         stage = build(KINDS[model], {**tables.get(model, {}), **values}, path, within)
+        _check_stage(stage, path, within)
         for field in fields(stage):
             found, choices = getattr(stage, field.name), get_args(field.type)
             if get_origin(field.type) is Literal and found not in choices:
@@ -207,7 +230,7 @@ def load_config(path: Path) -> Config:
         stages[name] = stage
     systems = {
         name: _load_system(table, path, f"system.{name}.", stages)
-        for name, table in tables.get("system", {}).items()
+        for name, table in named_tables(tables, "system", path)
     }
     teacher = tables.get("teacher", "")
     if teacher and teacher not in systems:
@@ -235,26 +258,21 @@ def _load_system(table: Any, path: Path, within: str, stages: dict[str, Stage]) 
     return system
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The tables of a file, upon those of the file that it extends."""
-    try:
-        tables = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"{path}: can't be read ({error.strerror})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not valid TOML ({error})") from error
-    base = tables.pop("extends", None)
-    if base is None:
-        return tables
-    common = {
-        k: v for k, v in _read(path.parent / base).items() if k in ("method", "resources", *KINDS)
-    }
-    return _merge(common, tables)
-
-
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merge(base[key], value) if both else value
-    return merged
+def _check_stage(stage: Stage, path: Path, within: str) -> None:
+    """See that what no range can tell is right, too."""
+    sizes = SIZES[model_of(stage)]
+    if stage.size not in sizes:
+        raise SettingsError(
+            f"{path}: {within}size is {stage.size!r}; one of {', '.join(sizes)} was wanted"
+        )
+    side = getattr(stage, "crop", 0)
+    if side % detector.GRANULARITY:
+        raise SettingsError(
+            f"{path}: {within}crop is {side}; a multiple of {detector.GRANULARITY} was wanted"
+        )
+    for key in _PAIRS:
+        pair = getattr(stage, key, [1.0, 1.0])
+        if len(pair) != 2 or pair[0] > pair[1]:
+            raise SettingsError(
+                f"{path}: {within}{key} is {pair}; the lowest and the highest value were wanted"
+            )

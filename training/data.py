@@ -21,8 +21,8 @@ from training.augment.limits import Recording, record
 from training.command import command_parser, user_errors
 from training.config import StageConfig
 from training.errors import InputError
-from training.layout import LABELS, image_path, label_path, read_split
-from training.look import show_usual
+from training.layout import LABELS, PSEUDO_SOURCE, image_path, label_path, read_split
+from training.look import show_as_kept, show_usual
 from training.metric import read_labels
 
 
@@ -73,7 +73,7 @@ def load_image(root: Path, row: dict[str, str], method: Method) -> Labelled:
     label = load_label(label_path(root / LABELS, row["name"]))
     if raw.shape[:2] != label.shape:
         raise InputError(f"{path}: image is {raw.shape[:2]}, but its label is {label.shape}")
-    normalised = show_usual(raw, method)
+    normalised = show_as_kept(raw) if row["source"] == PSEUDO_SOURCE else show_usual(raw, method)
     image = normalised[:, :]
     recording = record(raw, image, normalised.limits, label)
     if recording.grey:  # three equal channels are kept once
@@ -113,10 +113,19 @@ def load_label(path: Path) -> NDArray[np.uint16]:
 
 
 class Pool:
-    """Images with a probability each, by the stage's balance and factors."""
+    """Images with a probability each, by the stage's balance and factors.
+
+    Raises:
+        InputError: none of them has a cell, or the factors leave all of those out.
+    """
 
     def __init__(self, images: list[Labelled], stage: StageConfig) -> None:
         self.images = [i for i in images if len(i.ids) and stage.factor(i.name) > 0]
+        if not self.images:
+            raise InputError(
+                f"of {len(images)} images to train on none has both a cell in its label and a "
+                "factor above 0; give labels with cells, or mend the stage's factors"
+            )
         counts = Counter((i.source, i.modality) for i in self.images)
         raw = [
             stage.factor(i.name) / counts[i.source, i.modality] ** stage.balance

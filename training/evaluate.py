@@ -188,7 +188,10 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 
 
 def _threshold(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is no IoU to reach; give one in (0, 1]")
     return value

@@ -33,9 +33,9 @@ from app.settings import (
     load_settings,
     sha256,
 )
-from training.checkpoints import read_checkpoint
+from training.checkpoints import load_weights, read_checkpoint
 from training.command import command_parser, user_errors
-from training.config import Config, load_config
+from training.config import SIZES, Config, load_config
 from training.errors import InputError
 from training.models.baseline import Baseline
 from training.models.detector import GRANULARITY, Detector
@@ -51,6 +51,7 @@ MODELS: dict[str, type[Detector | Segmenter]] = {
     "segmenter": Segmenter,
     "baseline": Baseline,
 }
+_KEYS = ("model", "stage", "weights", "step", "steps", "commit")  # of a checkpoint
 FAMILIES = {"detector": "YOLOX", "segmenter": "U-Net", "baseline": "three-class U-Net"}
 
 
@@ -143,12 +144,16 @@ def load_model(checkpoint: Path) -> tuple[Detector | Segmenter, str]:
         OSError: there is no such file.
         InputError: it is no checkpoint of training/trainer.py.
     """
-    state = read_checkpoint(checkpoint)
-    if state.get("model") not in MODELS:
+    state = read_checkpoint(checkpoint, keys=_KEYS)
+    if state["model"] not in MODELS:
         raise InputError(f"{checkpoint}: names none of the models {', '.join(MODELS)}")
     stage, family = state["stage"], FAMILIES[state["model"]]
+    if stage["size"] not in (sizes := SIZES[state["model"]]):
+        raise InputError(
+            f"{checkpoint}: is of a {state['model']} {stage['size']}; wanted {' or '.join(sizes)}"
+        )
     model = MODELS[state["model"]](stage["size"])
-    model.load_state_dict(state["weights"])
+    load_weights(model, checkpoint, state["weights"])
     note = (
         f"{family} {stage['size']}, step {state['step']} of {state['steps']}, "
         f"{stage['batch']} crops each, seed {stage['seed']}, code {state['commit']}; "

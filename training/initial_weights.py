@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from training.checkpoints import read_checkpoint
+from training.checkpoints import check_shape, load_weights, read_checkpoint
 from training.errors import InputError
 from training.models.detector import Detector
 
@@ -46,7 +46,7 @@ def load_start(model: nn.Module, path: Path, draw: Callable[[], Tensor]) -> None
         return
     state = read_checkpoint(path)
     if "weights" in state:
-        _load(model, path, state["weights"])
+        load_weights(model, path, state["weights"])
     elif isinstance(model, Detector) and isinstance(state.get("model"), Mapping):
         load_yolox(model, path, state["model"])
     else:
@@ -74,26 +74,14 @@ def load_yolox(detector: Detector, path: Path, state: Mapping[str, Tensor]) -> N
             name = rest if rest.startswith("backbone.") else f"neck.{rest}"
         found[name] = value
     ours = detector.state_dict()
-    _check_shape(path, _STEM, ours[_STEM], found.get(_STEM))
+    check_shape(path, _STEM, ours[_STEM], found.get(_STEM))
     kernels = found[_STEM]  # their input channels are of four pixels, three of each
     by_pixel = kernels.reshape(len(kernels), 4, 3, *kernels.shape[2:])
     found[_STEM] = by_pixel.flip(2).reshape(kernels.shape)
     for name, value in ours.items():
         if name.startswith(_CLASSES) and name in found and found[name].shape != value.shape:
             found[name] = value
-    _load(detector, path, found)
-
-
-def _load(model: nn.Module, path: Path, found: Mapping[str, Tensor]) -> None:
-    """Load tensors by name, if they are just those of the model."""
-    ours = model.state_dict()
-    if unknown := sorted(found.keys() - ours.keys()):
-        raise InputError(f"{path}: {unknown[0]} is unknown ({len(unknown)} names in all)")
-    if missing := sorted(ours.keys() - found.keys()):
-        raise InputError(f"{path}: {missing[0]} is missing ({len(missing)} names in all)")
-    for name, value in ours.items():
-        _check_shape(path, name, value, found[name])
-    model.load_state_dict(dict(found))
+    load_weights(detector, path, found)
 
 
 def load_graph(model: nn.Module, path: Path, images: Tensor) -> None:
@@ -113,7 +101,7 @@ def load_graph(model: nn.Module, path: Path, images: Tensor) -> None:
     }
 
     def take(name: str, like: Tensor) -> Tensor:
-        _check_shape(path, name, like, stored.get(name))
+        check_shape(path, name, like, stored.get(name))
         return stored[name]
 
     hooks = []
@@ -131,12 +119,6 @@ def load_graph(model: nn.Module, path: Path, images: Tensor) -> None:
         model.eval()(images)
     for hook in hooks:
         hook.remove()
-
-
-def _check_shape(path: Path, name: str, wanted: Tensor, found: Tensor | None) -> None:
-    if found is None or found.shape != wanted.shape:
-        what = "nothing" if found is None else tuple(found.shape)
-        raise InputError(f"{path}: {name}: {tuple(wanted.shape)} was wanted, found {what}")
 
 
 def _undo(norm: nn.Module, inputs: tuple[Tensor]) -> None:

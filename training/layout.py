@@ -17,6 +17,8 @@ IMAGES, LABELS = Path("Train_Labeled", "images"), Path("Train_Labeled", "labels"
 UNLABELLED = Path("Train_Unlabeled", "images")
 LABEL_SUFFIX = "_label.tiff"
 COLUMNS = ("name", "image", "source", "modality", "split")
+# Source of windows that are kept as they were shown to the model that labelled them.
+PSEUDO_SOURCE = "pseudo"
 
 
 def image_path(root: Path, row: dict[str, str]) -> Path:
@@ -42,10 +44,11 @@ def read_metadata(path: Path, columns: Sequence[str] = COLUMNS) -> list[dict[str
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
+            found = table.fieldnames or ()  # read now, for an empty file has no row to begin with
             rows = list(table)
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a CSV file in UTF-8 ({error}); save it as one") from error
-    if missing := set(columns) - set(table.fieldnames or ()):
+    if missing := set(columns) - set(found):
         raise InputError(
             f"{path}: lacks {', '.join(sorted(missing))}; "
             f"wanted a CSV file with columns {', '.join(columns)}"

@@ -31,6 +31,12 @@ def show_usual(image: NDArray[Any] | Pixels, method: Method) -> Normalised:
     return Normalised(image, limits)
 
 
+def show_as_kept(image: NDArray[Any]) -> Normalised:
+    """An image that was kept as it was shown, (H, W) or (H, W, C) uint8: the same once more."""
+    whole = np.atleast_3d(image)
+    return Normalised(whole, [(0.0, 255.0)] * whole.shape[2])
+
+
 def show(image: Pixels, predictor: Predictor) -> tuple[Normalised, Look]:
     """An image in the look that prediction chooses, and that look.
 

@@ -43,6 +43,7 @@ from app.tile import magnify, pad
 from training.cells import cell_crop
 from training.command import command_parser, user_errors
 from training.data import Labelled, load_image
+from training.errors import InputError
 from training.export import ExportedDetector, ExportedSegmenter, write_settings
 from training.layout import image_path, read_split
 from training.look import show
@@ -258,6 +259,8 @@ def some_images(data: Path, predictor: Predictor) -> list[tuple[Labelled, float]
         shown, look = show(np.atleast_3d(read_image(image_path(data, row))), predictor)
         if len(image.ids) and look.channels:
             images.append((dataclasses.replace(image, image=shown[:, :]), look.magnification))
+    if not images:
+        raise InputError(f"{data}: of {len(rows)} images of split train none has a cell")
     return images
 
 

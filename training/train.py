@@ -47,20 +47,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--start", type=Path, help="best.pt, .onnx or yolox_*.pth to start from")
     options = parser.parse_args(arguments)
-    with processes.joined():
-        with user_errors(parser):
-            config = load_config(options.config)
-            if options.stage not in config.stages:
-                raise InputError(
-                    f"{options.config}: no stage {options.stage}; it has {', '.join(config.stages)}"
-                )
-            stage = config.stages[options.stage]
-            torch.manual_seed(stage.seed)
-            task = make_task(stage, config.method, options.data, options.run)
-            start = options.start or (stage.start and options.run / stage.start / "best.pt")
-            if start:
-                load_start(task.model, start, lambda: draw_images(task, stage.batch))
-            trainer = Trainer(task, config.method, options.run / options.stage)
+    with processes.joined(), user_errors(parser):
+        config = load_config(options.config)
+        if options.stage not in config.stages:
+            raise InputError(
+                f"{options.config}: no stage {options.stage}; it has {', '.join(config.stages)}"
+            )
+        stage = config.stages[options.stage]
+        torch.manual_seed(stage.seed)
+        task = make_task(stage, config.method, options.data, options.run)
+        start = options.start or (stage.start and options.run / stage.start / "best.pt")
+        if start:
+            load_start(task.model, start, lambda: draw_images(task, stage.batch))
+        trainer = Trainer(task, config.method, options.run / options.stage)
         try:
             trainer.run()
         except FloatingPointError as error:

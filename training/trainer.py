@@ -18,7 +18,7 @@ from tqdm import tqdm
 from app.files.atomic import atomic_write
 from app.settings import Method, SettingsError
 from training import processes
-from training.checkpoints import read_checkpoint
+from training.checkpoints import load_weights, read_checkpoint
 from training.config import StageConfig, model_of
 from training.epochs import Batches
 from training.errors import InputError
@@ -26,6 +26,11 @@ from training.optimiser import average_weights, build_optimiser, learning_rate
 from training.report.curve import LOG, plot, write_log
 from training.tasks import Task
 
+# Of a checkpoint to resume from.
+_KEYS = (
+    *("model", "stage", "weights", "averaged", "optimiser"),
+    *("random", "seconds", "rows", "step", "steps"),
+)
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # from glibc's <malloc.h>
 
 
@@ -170,14 +175,14 @@ class Trainer:
 
     def _resume(self) -> None:
         path = self.folder / "checkpoint.pt"
-        state = read_checkpoint(path, self.device)
+        state = read_checkpoint(path, self.device, _KEYS)
         found = state["model"], state["stage"]["size"]
         if found != (wanted := (model_of(self.task.config), self.config.size)):
             raise InputError(
                 f"{path}: is of a {' '.join(found)}, but the stage trains a {' '.join(wanted)}; "
                 "give another folder for the run, or delete it"
             )
-        self.model.load_state_dict(state["weights"])
+        load_weights(self.model, path, state["weights"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"].cpu())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from app.files.labels import Labels
+from app.predict import Outlined
 from app.settings import SettingsError, load_settings
 from tests.training.tiny_dataset import discs
 from training import ablations
@@ -104,7 +105,8 @@ def test_every_system_is_trained_and_scored(config, tiny_data, tmp_path, monkeyp
     cv2.imwrite(str(unlabelled / "one.png"), image)
     # Two steps teach nothing, and without a pseudo-label there is nothing to train on.
     labels = Labels(label.astype(np.uint32), np.arange(label.max() + 1, dtype=np.uint16))
-    monkeypatch.setattr("training.prepare.pseudo_label.outline", lambda *_: labels)
+    outlined = Outlined(labels, np.ones(labels.count, np.float32))
+    monkeypatch.setattr("training.prepare.pseudo_label.outline", lambda *_: outlined)
     monkeypatch.setattr("training.export.write_weights", write_toy_graphs)
 
     run = tmp_path / "run"

@@ -1,11 +1,14 @@
 """What a user gets wrong ends a command of training/ in one line, with status 2."""
 
+import shutil
 from importlib import import_module
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 from training.data import load_label
 from training.errors import InputError
@@ -27,6 +30,29 @@ def places(tmp_path, tiny_data):
     (tmp_path / "image.png").write_text("no image")
     cv2.imwrite(str(tmp_path / "good.png"), np.zeros((8, 8), np.uint8))
     tifffile.imwrite(tmp_path / "label.tiff", np.ones((9, 8), np.uint16))
+    (tmp_path / "cut.tiff").write_bytes(b"II*\0 cut off")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "metadata.csv").touch()
+    sized = "name,image,source,modality,split,height,width,instances\na,a.png,s,BF,train,x,9,1\n"
+    (tmp_path / "sized").mkdir()
+    (tmp_path / "sized" / "metadata.csv").write_text(sized)
+    keys = "model stage weights averaged optimiser random seconds rows step steps commit"
+    whole = {**dict.fromkeys(keys.split(), 0), "model": "detector", "stage": {"size": "odd"}}
+    half = {**whole, "stage": {"size": "s"}, "weights": {}}
+    for stage, state in {"bare": {}, "half": half, "whole": whole}.items():
+        (tmp_path / "made" / stage).mkdir(parents=True)
+        torch.save(state, tmp_path / "made" / stage / "best.pt")
+    (tmp_path / "made" / "best.pt").write_text("text")
+    no_cells = Path(shutil.copytree(tiny_data, tmp_path / "no_cells"))
+    other_size = Path(shutil.copytree(tiny_data, tmp_path / "other_size"))
+    for number in range(8):
+        path = Path("Train_Labeled", "labels", f"disc{number}_label.tiff")
+        tifffile.imwrite(no_cells / path, np.zeros((96, 96), np.uint16))
+        tifffile.imwrite(other_size / path, np.ones((9, 96), np.uint16))
+    (tmp_path / "ignored.json").write_text('["disc0"]')
+    ignoring = '[stage.first]\nignored = "ignored.json"\n'
+    text = Path(SHIPPED).read_text().replace("[stage.first]\n", ignoring)
+    (tmp_path / "ignored.toml").write_text(text)
     return {"tmp": str(tmp_path), "data": str(tiny_data), "toy": TOY, "config": SHIPPED}
 
 
@@ -41,17 +67,40 @@ def places(tmp_path, tiny_data):
         ("train", "{config} third {data} {tmp}/run", "metadata.csv: No such file"),
         ("train", "{config} first {data} {tmp}/run --start {tmp}/no.pt", "no.pt: No such file"),
         ("train", "{config} first {data} {tmp}/run --start {tmp}/text.pt", "text.pt: neither a"),
+        ("train", "{config} first {tmp}/empty {tmp}/run", "metadata.csv: lacks image"),
+        ("train", "{config} first {tmp}/no_cells {tmp}/run", "of 4 images to train on none has"),
+        ("train", "{config} first {tmp}/other_size {tmp}/run", "disc0.png: image is (96, 96), but"),
+        ("train", "{config} first {data} {tmp}/good.png", "good.png/first: Not a directory"),
+        ("train", "{tmp}/ignored.toml first {data} {tmp}", "ignored.json: no boxes of this"),
+        ("train", "{config} first", "required: data, run; --help explains"),
+        ("export", "{config} {tmp}/made - {tmp}/out", "best.pt: not a checkpoint"),
+        ("export", "{config} {tmp}/made/bare - {tmp}/out", "best.pt: has no 'model'; a checkpoint"),
+        ("export", "{config} {tmp}/made/half - {tmp}/out", "best.pt: backbone."),
+        ("export", "{config} {tmp}/made/whole - {tmp}/out", "best.pt: is of a detector odd; want"),
         ("export", "{config} {tmp}/run/first - {tmp}/out", "best.pt: not a checkpoint"),
         ("export", "{config} {tmp}/none - {tmp}/out", "best.pt: No such file"),
         ("export", "{config} - - {tmp}/out", "settings.json: can't be read"),
         ("choose", "{tmp} {data} {tmp}/report", "settings.json: can't be read"),
         ("choose", "{toy} {tmp} {tmp}/report", "metadata.csv: No such file"),
+        ("choose", "{toy} {tmp}/other_size {tmp}/report", "wanted (96, 96)"),
+        ("choose", "{toy} {data} {tmp}/good.png", "good.png: File exists"),
         ("quantise", "{toy} {tmp}", "metadata.csv: No such file"),
+        ("quantise", "{toy} {tmp}/no_cells", "of 3 images of split train none has a cell"),
         ("ablations", "{tmp}/no.toml {data} {tmp}/run", "no.toml: can't be read"),
         ("data", "{data} none {tmp}/out", "no image of split none; it has train, val"),
         ("data", "{tmp} val {tmp}/out", "metadata.csv: No such file"),
         ("prepare.pseudo_label", "{toy} {tmp}/none {tmp}/out", "none: No such file"),
         ("prepare.pseudo_label", "{tmp} {tmp} {tmp}/out", "settings.json: can't be read"),
+        (
+            "prepare.pseudo_label",
+            "{toy} {tmp}/run/first {tmp}/out",
+            "no image in this folder (1 file is",
+        ),
+        (
+            "prepare.pseudo_label",
+            "{toy} {data} {tmp}/out --min-score nan",
+            "--min-score nan: wanted",
+        ),
         ("prepare.unlabelled_cells", "{toy} {tmp} {tmp}/out.json", "metadata.csv: No such file"),
         (
             "prepare.unlabelled_cells",
@@ -59,7 +108,12 @@ def places(tmp_path, tiny_data):
             "split train has none of neurips",
         ),
         ("report.plan", "{config} {data}", "metadata.csv: lacks height, instances, width"),
+        ("report.plan", "{config} {tmp}/sized", "height, width, instances of a are x, 9, 1;"),
         ("report.gallery", "{data} {tmp} {tmp}/g.png", "disc4_label.tiff: can't be read"),
+        ("report.gallery", "{data} {tmp} {tmp}/g.png --images 0", "'0': a whole number from 1 on"),
+        ("report.overlay", "{tmp}/good.png {tmp}/cut.tiff {tmp}/o.png", "cut.tiff: "),
+        ("report.samples_picture", "{config} first {data} {tmp}/s.png --first -3", "--first -3: "),
+        ("evaluate", "{tmp} {tmp} --thresholds x", "x is no IoU to reach"),
         ("report.overlay", "{tmp}/image.png {tmp}/label.tiff {tmp}/o.png", "image.png: "),
         ("report.overlay", "{tmp}/good.png {tmp}/label.tiff {tmp}/o.png", "wanted (8, 8)"),
         ("report.samples_picture", "{config} segmenter {data} {tmp}/s.png", "no detector stage"),
@@ -71,12 +125,13 @@ def places(tmp_path, tiny_data):
         ),
     ],
 )
-def test_one_line(command, arguments, found, places, capsys):
+def test_one_line(command, arguments, found, places, capsys, caplog):
     main = import_module(f"training.{command}").main
     with pytest.raises(SystemExit) as ended:
         main([argument.format(**places) for argument in arguments.split()])
     error = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2
+    assert not caplog.records  # outside of pytest they would be lines, too
     assert ": error: " in error[-1] and found in error[-1]
     assert len([line for line in error if "it/s]" not in line and "image/s]" not in line]) == 1
 

@@ -114,7 +114,7 @@ def test_the_segmenter_outlines_the_cells_of_two_images(two, tmp_path):
 
     def f1(model, iou):
         run = runner(ExportedSegmenter(model, METHOD.crop_size))
-        found = [outline(i.image, i.boxes, run, METHOD)[:, :] for i in two]
+        found = [outline(i.image, i.boxes, run, METHOD).labels[:, :] for i in two]
         # With a frame: the score leaves out what touches an image's edge.
         pairs = [
             (np.pad(i.label, 8), np.pad(label, 8)) for i, label in zip(two, found, strict=True)

@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 
 from app.files.atomic import atomic_write
 from app.files.open import read_image
-from training.command import command_parser
+from training.command import command_parser, user_errors
 from training.layout import (
     IMAGES,
     LABELS,
@@ -80,7 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
         options.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.exit(2, f"error: {options.root}: no folder ({error.strerror}); give another one\n")
-    with tempfile.TemporaryDirectory(dir=options.root, prefix=".unpacked-") as scratch:
+    scratch_folder = tempfile.TemporaryDirectory(dir=options.root, prefix=".unpacked-")
+    with user_errors(parser), scratch_folder as scratch:
         try:
             items = _read(options, Path(scratch))
             layout = Layout(options.root, options.source, options.licence)

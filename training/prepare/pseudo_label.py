@@ -9,28 +9,49 @@ window are cut into windows. RUN/pseudo becomes a folder in the challenge's layo
 as images, as they were shown, so that labels can be looked at (training/report/overlay.py) and
 trained on (``unlabelled`` in a stage's configuration).
 
+It can be stopped at any time; the same command continues it. pseudo_labels.jsonl has a line for
+each image that is done: it is done again only if the image, the weights or the threshold have
+changed. metadata.csv is written at the end, so that nothing is trained on half of the labels.
+
 Source: VSM paper, section 2.4 (semi-supervised training).
 """
 
-import csv
+import hashlib
+import json
 import sys
+from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from app.files.arrays import ImageError
+from app.files.atomic import atomic_write
+from app.files.folder import describe_passed, list_folder
+from app.files.kinds import stem
 from app.files.labels import write_label
-from app.files.open import find_images, open_image
+from app.files.open import open_image
 from app.predict import Predictor, outline
 from app.processor import available_threads
+from app.settings import FILE_NAME
 from app.tile import windows
+from app.version import __version__
 from training.command import command_parser, user_errors
-from training.layout import COLUMNS, IMAGES, LABELS, METADATA, label_path
+from training.errors import InputError
 from training.look import show
+from training.prepare.pseudo_records import (
+    Record,
+    identify,
+    keep,
+    open_records,
+    remove,
+    window_files,
+    write_metadata,
+)
 from training.views import detect_views
-
-SOURCE = "pseudo"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,23 +64,74 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     with user_errors(parser):
+        if not 0 <= options.min_score < 1:
+            raise InputError(f"--min-score {options.min_score}: wanted a number from 0 to below 1")
         predictor = Predictor(options.weights, "auto", available_threads())
-        images = find_images(options.images)
-        for part in (IMAGES, LABELS):
-            (options.output / part).mkdir(parents=True, exist_ok=True)
-    failed = 0
-    rows: list[tuple[str, ...]] = [COLUMNS]
-    for path in tqdm(images, unit="image", disable=None):
-        try:
-            names = label_image(path, options.output, predictor, options.min_score)
-        except ImageError as error:
-            print(f"error: {error}", file=sys.stderr)
-            failed += 1
-            continue
-        rows += [(name, f"{name}.png", SOURCE, "unknown", "train") for name in names]
-    with (options.output / METADATA).open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
+        images, failed = find_images(options.images)
+        settings = (options.weights / FILE_NAME).read_text()
+        method = [__version__, settings, [asdict(g) for g in predictor.graphs], options.min_score]
+        made_by = hashlib.sha256(json.dumps(method).encode()).hexdigest()
+        with open_records(options.output, options.images) as (file, done):
+            records = keep(done, images, made_by, options.output)
+            kept = len(records)
+            waiting = [path for path in images if path.name not in records]
+            for path in tqdm(waiting, unit="image", disable=None):
+                try:
+                    identity = identify(path)
+                    names = label_image(path, options.output, predictor, options.min_score)
+                except (ImageError, MemoryError) as error:
+                    what = f"{path}: needs more memory than there is; cut it into smaller images"
+                    tell(str(error) if isinstance(error, ImageError) else what)
+                    failed += 1
+                    continue
+                about = path.name, str(options.images.resolve()), *identity, made_by, names
+                records[path.name] = Record(*about)
+                # A line begins anew, since the one before may be cut off.
+                file.write("\n" + json.dumps(asdict(records[path.name])))
+                file.flush()
+            write_metadata(options.output, [records[p.name] for p in images if p.name in records])
+    empty = sum(not record.names for record in records.values())
+    count = sum(len(record.names) for record in records.values())
+    print(
+        f"images: {len(records)} done ({kept} of them earlier, {empty} without a cell), "
+        f"{failed} failed; labelled windows: {count}"
+    )
     return int(failed > 0)
+
+
+def tell(problem: str) -> None:
+    """Name an image that can't be labelled; all others can."""
+    tqdm.write(f"error: {problem}", file=sys.stderr)
+
+
+def find_images(folder: Path) -> tuple[list[Path], int]:
+    """The images of a folder that can be labelled, and how many can't; these are told.
+
+    Raises:
+        OSError: the folder can't be read.
+        InputError: there is no image in it.
+    """
+    listing = list_folder(folder)
+    passed_over = describe_passed(listing)
+    if not listing.images and not listing.unreadable:
+        found = "; ".join(passed_over) or "it is empty"
+        raise InputError(f"{folder}: no image in this folder ({found}); give one with images")
+    for line in passed_over:
+        print(line, file=sys.stderr)
+    problems = [f"{path}: can't be read ({reason})" for path, reason in listing.unreadable.items()]
+    named: dict[str, list[Path]] = defaultdict(list)
+    for path in listing.images:
+        named[stem(path.name)].append(path)
+    for name, paths in named.items():
+        if len(paths) > 1:
+            who = " and ".join(path.name for path in paths)
+            problems += [
+                f"{path}: {who} would be labelled as the same {name}; rename all but one"
+                for path in paths
+            ]
+    for problem in problems:
+        tell(problem)
+    return [path for path in listing.images if len(named[stem(path.name)]) == 1], len(problems)
 
 
 def label_image(path: Path, root: Path, predictor: Predictor, min_score: float) -> list[str]:
@@ -73,27 +145,39 @@ def label_image(path: Path, root: Path, predictor: Predictor, min_score: float) 
 
     Raises:
         ImageError: the image can't be read.
+        OSError: a window can't be written.
     """
     method = predictor.method
     names: list[str] = []
     with open_image(path) as image:
+        places = windows((image.shape[0], image.shape[1]), method)
+        every = [f"{stem(path.name)}-{number}" for number in range(len(places))]
+        remove(root, every)  # of a process that was killed
         shown, look = show(image, predictor)
         if not look.channels:
             return names
-        shape = (image.shape[0], image.shape[1])
-        for number, (x0, y0, x1, y1) in enumerate(windows(shape, method)):
+        for name, (x0, y0, x1, y1) in zip(every, places, strict=True):
             window = shown[y0:y1, x0:x1]
             boxes, _ = detect_views(
                 window, predictor.detector, method, min_score, look.magnification
             )
-            labels = outline(window, boxes, predictor.segmenter, method)
+            labels = outline(window, boxes, predictor.segmenter, method).labels
             if labels.count:
-                name = f"{path.name.split('.')[0]}-{number}"
-                # Training rescales this once more between percentiles, as it does any image.
-                cv2.imwrite(str(root / IMAGES / f"{name}.png"), window[:, :, ::-1])
-                write_label(label_path(root / LABELS, name), labels)
+                write_window(window_files(root, name)[0], window)
+                write_label(window_files(root, name)[1], labels)
                 names.append(name)
     return names
+
+
+def write_window(path: Path, window: NDArray[np.uint8]) -> None:
+    """Write (H, W, 3) uint8 RGB as a PNG file that is whole or not there.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    _, data = cv2.imencode(".png", window[:, :, ::-1])
+    with atomic_write(path) as part:
+        part.write_bytes(data.tobytes())
 
 
 if __name__ == "__main__":

@@ -94,15 +94,14 @@ def with_ignored(images: list[Labelled], path: Path) -> list[Labelled]:
         InputError: it is not one that ``main`` wrote.
     """
     try:
-        boxes = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); write it again") from error
-    return [
-        dataclasses.replace(
-            image, ignored=np.array(boxes.get(image.name, []), np.float32).reshape(-1, 4)
-        )
-        for image in images
-    ]
+        boxes = {
+            name: np.array(found, np.float32).reshape(-1, 4)
+            for name, found in json.loads(path.read_text()).items()
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: no boxes of this command ({error}); write it again") from error
+    none = np.zeros((0, 4), np.float32)
+    return [dataclasses.replace(image, ignored=boxes.get(image.name, none)) for image in images]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.command import command_parser, user_errors
+from training.command import command_parser, from_1, user_errors
 from training.errors import InputError
 from training.layout import LABELS, image_path, label_path, read_split
 from training.metric import read_labels, score_image
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("data", "predictions", "gallery"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--source")
-    parser.add_argument("--images", type=int, default=10)
+    parser.add_argument("--images", type=from_1, default=10)
     options = parser.parse_args(arguments)
     with user_errors(parser):
         rows = read_split(options.data, "val")

@@ -21,15 +21,17 @@ from app.settings import Method
 from training.command import command_parser, user_errors
 from training.config import BaselineConfig, SegmenterConfig, Stage, load_config, model_of
 from training.epochs import count_steps, window_centres
+from training.errors import InputError
 from training.export import MODELS
-from training.layout import COLUMNS, read_split
+from training.layout import COLUMNS, METADATA, read_split
 from training.losses import detection_loss, segmentation_loss
 from training.models.baseline import class_loss
 from training.trainer import keep_freed_memory
 
 TIMED_CROP = 256  # pixels along each side, at most
 TIMED_STEPS = 3
-_COLUMNS = (*COLUMNS, "height", "width", "instances")
+_NUMBERS = ("height", "width", "instances")
+_COLUMNS = (*COLUMNS, *_NUMBERS)
 TITLES = (
     "stage",
     "model",
@@ -52,6 +54,13 @@ def main(arguments: list[str] | None = None) -> int:
     with user_errors(parser):
         config = load_config(options.config)
         rows = read_split(options.data, "train", columns=_COLUMNS)
+        for row in rows:
+            if not all(row[column].isdecimal() for column in _NUMBERS):
+                found = ", ".join(row[column] for column in _NUMBERS)
+                raise InputError(
+                    f"{options.data / METADATA}: {', '.join(_NUMBERS)} of {row['name']} are "
+                    f"{found}; whole numbers were wanted"
+                )
     keep_freed_memory()  # as training does
     print("| " + " | ".join(TITLES) + " |\n" + "| --- " * len(TITLES) + "|")
     for name, stage in config.stages.items():

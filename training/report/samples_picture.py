@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.command import command_parser, user_errors
+from training.command import command_parser, from_1, user_errors
 from training.config import Config, DetectorConfig, load_config
 from training.data import Labelled, load_image
 from training.errors import InputError
@@ -32,15 +32,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path, help="a .jpg or .png")
     parser.add_argument("--sources", nargs="+", help="of metadata.csv (default: all)")
-    parser.add_argument("--images", type=int, help="of each source, at most (default: all)")
+    parser.add_argument("--images", type=from_1, help="of each source, at most (default: all)")
     parser.add_argument("--first", type=int, default=0, help="number of the first sample")
-    parser.add_argument("--count", type=int, default=24, help="samples (default: %(default)s)")
-    parser.add_argument("--columns", type=int, default=6, help="(default: %(default)s)")
-    parser.add_argument("--side", type=int, default=320, help="pixels of a sample's picture")
-    parser.add_argument("--quality", type=int, default=85, help="of a JPEG, 1 to 100")
+    parser.add_argument("--count", type=from_1, default=24, help="samples (default: %(default)s)")
+    parser.add_argument("--columns", type=from_1, default=6, help="(default: %(default)s)")
+    parser.add_argument("--side", type=from_1, default=320, help="pixels of a sample's picture")
+    parser.add_argument("--quality", type=from_1, default=85, help="of a JPEG, 1 to 100")
     options = parser.parse_args(arguments)
     with user_errors(parser):
         config = load_config(options.config)
+        if options.first < 0:
+            raise InputError(f"--first {options.first}: samples are numbered from 0")
         stage = config.stages.get(options.stage)
         if not isinstance(stage, DetectorConfig):
             raise InputError(f"{options.stage} is no detector stage of {options.config}")
