@@ -1,6 +1,7 @@
 """Outline every cell in a folder of microscopy images.
 
     python -m app INPUT OUTPUT
+    python -m app report OUTPUT
 
 INPUT is a folder or one file. For each image NAME.EXT, OUTPUT/NAME_label.tiff is a label image of
 the same height and width: 0 is background, 1 to N are the cells. OUTPUT/run.json tells what became
@@ -11,9 +12,9 @@ written; 2 wrong usage, nothing written; 130 interrupted, what was done is kept.
 import os
 import sys
 
-from .running.console import open_streams, say
+from .running.console import flush, open_streams, say
 from .running.journal import new_run
-from .running.options import parse
+from .running.options import parse, parse_report
 from .running.owner import AccessError, work_as_owner
 from .running.supervise import blame_image, supervise
 
@@ -21,9 +22,14 @@ from .running.supervise import blame_image, supervise
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     open_streams()
-    options = parse(arguments, __doc__ or "")
+    given = sys.argv[1:] if arguments is None else arguments
+    is_report = given[:1] == ["report"]
     try:
-        work_as_owner(options.input, options.output)
+        options = parse_report(given[1:]) if is_report else parse(given, __doc__ or "")
+    finally:
+        flush()  # of --help and --version, which end the process
+    try:
+        work_as_owner(options.output if is_report else options.input, options.output)
     except AccessError as error:
         say(f"error: {error}")
         return 2
@@ -33,18 +39,22 @@ def main(arguments: list[str] | None = None) -> int:
     def work(restarted: bool) -> int:
         # Only the child needs these libraries, and libraries with threads must not be forked.
         try:
+            from .running.report import report
             from .running.run import run
         except ModuleNotFoundError as error:
             print(
                 f"error: {sys.executable} lacks the package {error.name}; run 'make run' in the "
                 "checkout once, or install requirements.txt",
-                file=sys.stderr,
+                file=sys.stderr,  # not by say, which needs a package
             )
             return 2
-        return run(options, name, process, restarted=restarted)
+        return report(options) if is_report else run(options, name, process, restarted=restarted)
 
     return supervise(work, lambda cause: blame_image(options.output, name, cause))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before there was a child to end
+        sys.exit(130)

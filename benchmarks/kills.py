@@ -30,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -54,12 +55,33 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     options = parser.parse_args()
-    rng = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory() as name:
-        images, whole, killed = (Path(name) / part for part in ("images", "whole", "killed"))
+        output = Path(name) / "out"
+        return torment(output, options.kills, options.seed, options.weights, run)
+
+
+def torment(
+    killed: Path,
+    wanted_kills: int,
+    seed: int,
+    weights: Path,
+    run_until: Callable[[list[str], float], int | None],
+) -> int:
+    """Kill a run again and again, and print what became of it; returns the exit status.
+
+    Args:
+        killed: its output folder.
+        wanted_kills: how often it is killed.
+        seed: of the random moments.
+        weights: folder of the weights.
+        run_until: runs a command, kills it after some seconds, and returns its exit status, or None
+            if it was killed.
+    """
+    rng = np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory() as name:
+        images, whole = (Path(name) / part for part in ("images", "whole"))
         copy_samples(images)
-        weights = str(options.weights.resolve())
-        command = [sys.executable, "-m", "app", str(images), "--weights", weights]
+        command = [sys.executable, "-m", "app", str(images), "--weights", str(weights.resolve())]
         started = time.monotonic()
         statuses = [run([*command, str(whole)])]
         passed = time.monotonic() - started
@@ -69,9 +91,9 @@ def main() -> int:
 
         kills = inside = ended = 0
         broken: set[str] = set()
-        while kills < options.kills:
+        while kills < wanted_kills:
             before = written(killed)
-            status = run([*command, str(killed), "--resume"], rng.uniform(0, reach))
+            status = run_until([*command, str(killed), "--resume"], rng.uniform(0, reach))
             if status is None:
                 kills += 1
                 # Else what the journal says is left from an earlier kill.
@@ -87,10 +109,10 @@ def main() -> int:
         statuses.append(run([*command, str(killed), "--resume"]))
 
         wanted, found = contents(whole), contents(killed)
-        labels = [name for name in wanted if name != RUN_FILE]
-        equal = sum(found.get(name) == wanted[name] for name in labels)
-        leftovers = sorted(found.keys() - wanted.keys())
-        done = [record["status"] for record in read_records(killed).values()].count("done")
+    labels = [name for name in wanted if name != RUN_FILE]
+    equal = sum(found.get(name) == wanted[name] for name in labels)
+    leftovers = sorted(found.keys() - wanted.keys())
+    done = [record["status"] for record in read_records(killed).values()].count("done")
     print("| kills | in an image | restarts | equal files | broken | leftovers | in run.json |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     print(

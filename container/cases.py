@@ -37,7 +37,7 @@ class Case:
     input_owner: int = 0
     input_mode: int = 0o755
     status: int = 0
-    says: str = "segmenting 1 images on CPUExecutionProvider"
+    says: str = "segmenting 1 image on CPUExecutionProvider"
     """In the last line that it says."""
     warns: str = ""
     """In a line before the last."""
@@ -178,7 +178,7 @@ OTHERS = (
         "--device cuda where there is none",
         command="sh predict.sh --device cuda",
         status=2,
-        says="--device cuda: ONNX Runtime could not start CUDA",
+        says="device cuda: ONNX Runtime could not start CUDA",
         lines=None,
         files=None,
     ),

@@ -5,9 +5,16 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from typing import Any
 
-# Of names, which may hold any byte: what would move the cursor, or change colours.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+from ..stopwatch import Progress
+
+# Of names, which may hold any character: what would begin a line, move the cursor, change colours
+# or the direction of writing.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+_FEW = 4  # windows, or planes: an image of no more has no bar of its own
+_NAME_WIDTH = 40  # of that bar, characters; what is counted must fit beside it
 
 
 def open_streams() -> None:
@@ -19,12 +26,17 @@ def open_streams() -> None:
 
 def say(text: str) -> None:
     """A line on standard error; what it can't show is escaped, and a closed pipe is no error."""
-    lines = "\n".join(_CONTROL.sub(_escaped, line) for line in text.split("\n"))
+    line = _CONTROL.sub(_escaped, text)
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     from tqdm import tqdm  # takes a tenth of a second, which --help need not wait for
 
     with contextlib.suppress(OSError, ValueError):
-        tqdm.write(lines.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
+        tqdm.write(line.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things; ``noun`` is the word for one of them."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 @contextlib.contextmanager
@@ -39,8 +51,7 @@ def progress(total: int, done: int) -> Iterator["Bar"]:
     try:
         yield bar
     finally:
-        with contextlib.suppress(OSError, ValueError):
-            bar.bar.close()
+        bar.close()
 
 
 class Bar:
@@ -50,11 +61,65 @@ class Bar:
         from tqdm import tqdm
 
         self.bar = tqdm(total=total, initial=done, unit="image", disable=None)
+        self.below: Any = None  # a bar of the large image that is at work
 
     def advance(self) -> None:
         """One more image is settled."""
+        self._close_below()
         with contextlib.suppress(OSError, ValueError):
             self.bar.update()
+
+    def close(self) -> None:
+        self._close_below()
+        with contextlib.suppress(OSError, ValueError):
+            self.bar.close()
+
+    def inside(self, name: str) -> Progress:
+        """What takes how far an image is that is at work alone; a large one has a bar of its own.
+
+        Args:
+            name: of the image.
+        """
+        shown = _CONTROL.sub(_escaped, name)
+        if len(shown) > _NAME_WIDTH:
+            shown = shown[: _NAME_WIDTH - 3] + "..."
+
+        def tell(what: str, done: int, total: int) -> None:
+            large = self.below is not None or (what != "cells" and total > _FEW)
+            with contextlib.suppress(OSError, ValueError):
+                if large and not done:
+                    self._begin_below(f"{shown}: {what}", total)
+                elif self.below is not None:
+                    self.below.update(done - self.below.n)
+
+        return tell
+
+    def _begin_below(self, title: str, total: int) -> None:
+        from tqdm import tqdm
+
+        self._close_below()
+        if not self.bar.disable:
+            self.below = tqdm(
+                desc=title,
+                total=total,
+                bar_format="{desc} {n_fmt}/{total_fmt} [{elapsed}<{remaining}]",
+                miniters=1,  # steps take long, and are of unlike size
+                leave=False,
+            )
+
+    def _close_below(self) -> None:
+        below, self.below = self.below, None
+        if below is not None:
+            with contextlib.suppress(OSError, ValueError):
+                below.close()
+
+
+def clear_bars() -> None:
+    """Wipe from the terminal what a process that was killed has left of its bars."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[J")
+            sys.stderr.flush()
 
 
 def flush() -> None:

@@ -46,7 +46,7 @@ class Journal:
         with self._lock:
             if self._closed:
                 return
-            line = {"run": self.run, **record, "time": time.time()}
+            line = {"run": self.run, "time": time.time(), **record}
             self.records[record["image"]] = line
             with contextlib.suppress(OSError):
                 append_line(self.path, line)
@@ -85,7 +85,7 @@ def read_lines(path: Path, start: int = 0) -> tuple[list[Record], int]:
         return [], start
     lines = []
     for line in whole.splitlines():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             record = json.loads(line)
             if isinstance(record, dict):
                 lines.append(record)
@@ -102,24 +102,41 @@ def latest(lines: Iterable[Record]) -> dict[str, Record]:
     """The record that counts of each image: the last of a run, of several runs one that settles."""
     found: dict[str, Record] = {}
     for line in lines:
-        if not {"image", "status"} <= line.keys():
+        name = line.get("image")
+        if not isinstance(name, str) or "status" not in line:
             continue
-        before = found.get(line["image"], {})
+        before = found.get(name, {})
         settled = before.get("status") in SETTLED and line["status"] not in SETTLED
         if not (settled and before.get("run") != line.get("run")):
-            found[line["image"]] = line
+            found[name] = line
     return found
 
 
-def read_records(folder: Path) -> dict[str, Record]:
-    """The last record of each image of an output folder: from run.json, then from journals."""
+def abouts(lines: Iterable[Record]) -> dict[str, Record]:
+    """What is to be known of each run, by its name."""
+    return {str(line["run"]): line["about"] for line in lines if {"run", "about"} <= line.keys()}
+
+
+def read_history(folder: Path) -> list[Record]:
+    """The lines of all runs of an output folder: from run.json, then from journals."""
     lines: list[Any] = []
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        lines += json.loads((folder / RUN_FILE).read_text())["images"]
-    return latest([line for line in lines if isinstance(line, dict)] + read_journals(folder))
+    broken = ValueError, LookupError, TypeError, AttributeError, RecursionError
+    with contextlib.suppress(OSError, *broken):  # it may have been edited
+        whole = json.loads((folder / RUN_FILE).read_text())
+        lines += whole["images"]
+        lines += [{"run": run, "about": about} for run, about in whole["runs"].items()]
+    return [line for line in lines if isinstance(line, dict)] + read_journals(folder)
 
 
-def identity(path: Path) -> list[int]:
-    """Size in bytes and time of the last change in nanoseconds of a file."""
-    status = path.stat()
+def read_records(folder: Path) -> dict[str, Record]:
+    """The last record of each image of an output folder."""
+    return latest(read_history(folder))
+
+
+def identity(path: Path) -> list[int] | None:
+    """Size in bytes and time of the last change in nanoseconds of a file; None if it is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
     return [status.st_size, status.st_mtime_ns]

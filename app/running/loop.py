@@ -1,38 +1,76 @@
-"""Many images, small ones several at once, each of which fails for itself."""
+"""Many images: small ones several at once, and those that other runs have claimed at the end."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
-from pathlib import Path
+from dataclasses import dataclass
 
-from ..files.arrays import ImageError, size_text
-from ..files.open import claimed_pixels
+from ..files.open import claimed_size
 from ..log import warnings_collected
 from ..predict import Predictor
-from ..settings import sha256
-from .journal import DONE, FAILED, Record, identity
-from .memory import peak_memory, restart_peak_memory
-from .records import outcome_record
-from .remedies import explain
+from .console import counted, say
+from .journal import SETTLED, Record, identity
+from .memory import restart_peak_memory
+from .plan import Job
+from .sharing import Share
+from .work import Worker
 
-_PATIENCE = 0.5  # seconds for images at work when the run is interrupted
+_PATIENCE = 0.5  # seconds for images at work when the run is interrupted; from look to look
+_SILENCE = 5.0  # seconds for which other runs are waited for without a word
 
 
-def find_small(images: list[Path], stack: str, max_pixels: int) -> set[Path]:
-    """The images of which one does not keep all cores busy: those that a window could hold."""
+@dataclass(frozen=True)
+class Together:
+    """Images that are done several at once, since one alone does not keep all cores busy.
+
+    Attributes:
+        jobs: those that a window could hold.
+        at_once: how many are at work.
+        max_bytes: memory for each of them; together they take no more than one alone may.
+    """
+
+    jobs: frozenset[Job]
+    at_once: int
+    max_bytes: int
+
+
+def plan_together(
+    jobs: list[Job], threads: int, max_bytes: int, predictor: Predictor, stack: str
+) -> Together:
+    """Which images are done several at once.
+
+    Args:
+        jobs: all that are to be done.
+        threads: that may be at work.
+        max_bytes: memory for the image that is alone at work.
+        predictor: what each one takes beside its image, and how large a window is.
+        stack: see ``open_image``.
+    """
+    working_memory = predictor.resources.working_memory
+    # On a GPU one image keeps it busy.
+    others = max_bytes // working_memory if predictor.on_cpu else 0
+    at_once = max(1, min(threads, 1 + others, len(jobs)))
+    if at_once == 1:
+        return Together(frozenset(), 1, max_bytes)
+    each = (max_bytes - (at_once - 1) * working_memory) // at_once
+    small = set()
     with warnings_collected():  # which are told when the image's turn has come
-        return {image for image in images if claimed_pixels(image, stack) <= max_pixels}
+        for job in jobs:
+            claim = claimed_size(job.source, stack)
+            if claim.pixels <= predictor.method.window**2 and claim.bytes <= each:
+                small.add(job)
+    return Together(frozenset(small), at_once, each)
 
 
-def do_all(
-    work: Callable[[Path], Record | None], images: list[Path], small: set[Path], at_once: int
-) -> Iterator[Record]:
+def do_all(work: Worker, jobs: list[Job], together: Together) -> Iterator[Record]:
     """Work on all images: the small ones first, several at once, then each of the others alone.
 
     Yields:
-        What the work returns, as it ends, unless that is None.
+        What is to be told of each image, as it ends; none of those that other runs have claimed.
     """
-    pool = ThreadPoolExecutor(at_once)
-    futures = [pool.submit(work, image) for image in images if image in small]
+    pool = ThreadPoolExecutor(together.at_once)
+    small = together.jobs
+    futures = [pool.submit(work, job, together.max_bytes) for job in jobs if job in small]
     try:
         for future in as_completed(futures):
             if (record := future.result()) is not None:
@@ -41,38 +79,32 @@ def do_all(
         pool.shutdown(wait=False, cancel_futures=True)
         # After an interrupt what is at work is waited for, since that is small, but not for ever.
         wait([future for future in futures if not future.cancelled()], _PATIENCE)
-    for image in images:
-        if image not in small:
+    for job in jobs:
+        if job not in small:
             restart_peak_memory()
-            if (record := work(image)) is not None:
+            if (record := work(job)) is not None:
                 yield record
 
 
-def segment_one(
-    predictor: Predictor, source: Path, target: Path, stack: str, max_bytes: int
-) -> Record:
-    """Segment one image, whatever is wrong with it; returns its record.
+def await_others(work: Worker, share: Share) -> Iterator[Record]:
+    """Wait for the images that other runs have claimed, and take on those of runs that died.
 
-    The peak of memory in it is the process', so others at work at the same time count, too.
+    Yields:
+        The record of each of them, as it is settled.
     """
-    record: Record = {"image": source.name, "status": FAILED}
-    with warnings_collected() as warnings:
-        try:
-            record |= outcome_record(predictor.predict_file(source, target, stack, max_bytes))
-            record |= {"file": identity(source), "label": target.name}
-            record |= {"label_sha256": sha256(target), "status": DONE}
-        except ImageError as error:
-            record["error"] = str(error)
-        except MemoryError as error:
-            reason = str(error) or f"{size_text(peak_memory())} in use"
-            record["error"] = (
-                f"{source}: not enough memory ({reason}); give more (--max-memory), save the "
-                "image as a tiled TIFF, which is read in parts, or cut it into several"
-            )
-        except OSError as error:
-            record["error"] = explain(error, source, target)
-        # One image, whatever is wrong with it, must not cost the others.
-        except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
-            record["error"] = f"{source}: {problem}; please report this image"
-    return {**record, "peak_memory": peak_memory(), "warnings": warnings}
+    silent_until: float | None = time.monotonic() + _SILENCE
+    while work.left:
+        records = share.records()
+        left, work.left = work.left, []
+        for job in left:
+            record = records.get(job.name, {})
+            settled = record.get("status") in SETTLED
+            if settled and record.get("file") == identity(job.source):
+                yield record
+            elif (made := work(job)) is not None:
+                yield made
+        if work.left:
+            time.sleep(_PATIENCE)
+            if silent_until is not None and time.monotonic() > silent_until:
+                silent_until = None
+                say(f"waiting for {counted(len(work.left), 'image')} that other runs have begun")

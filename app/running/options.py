@@ -5,15 +5,17 @@ import math
 import platform
 import re
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ..processor import available_threads
 from ..settings import DIAMETERS, MAGNIFICATIONS, WEIGHTS
+from . import option_types as types
+from .console import say
 
 _PACKAGE = __name__.partition(".")[0]
 _COMMAND = "vsm" if _PACKAGE == "vsm" else f"python -m {_PACKAGE}"
+_PIXEL_SIZES = 1e-5, 1e5
 _NEGATIVE_LEVEL = re.compile(r"-[\d.].*g")
 
 
@@ -31,8 +33,15 @@ def parse(arguments: list[str] | None = None, description: str = "") -> argparse
         description=description.replace("python -m app", _COMMAND),
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.add_argument("input", type=Path, help="an image, or a folder of images")
-    parser.add_argument("output", type=Path, help="folder for the label images; made if missing")
+    parser.add_argument("input", type=types.path, help="an image, or a folder of images")
+    parser.add_argument(
+        "output", type=types.path, help="folder for the label images; made if missing"
+    )
+    parser.add_argument(
+        "--recursive",
+        action="store_true",
+        help="also the images in the folders of INPUT, and in theirs; OUTPUT gets the same folders",
+    )
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -40,15 +49,16 @@ def parse(arguments: list[str] | None = None, description: str = "") -> argparse
     )
     parser.add_argument(
         "--stack",
-        type=_stack,
+        type=types.stack,
         default="refuse",
         metavar="WAY",
-        help="of a stack (depth, time) segment the maximum over its planes (max)\n"
-        "or one plane by its number from 0; by default stacks are refused",
+        help="of a stack (depth, time) segment each plane by itself (each), the maximum\n"
+        "over its planes (max) or one plane by its number from 0; by default\n"
+        "stacks are refused",
     )
     parser.add_argument(
         "--max-memory",
-        type=_memory,
+        type=types.memory,
         metavar="SIZE",
         help="memory to use at most (2GB, 500MB); images that need more are\n"
         "refused (default: what is free)",
@@ -68,12 +78,15 @@ def parse(arguments: list[str] | None = None, description: str = "") -> argparse
     )
     parser.add_argument(
         "--threads",
-        type=_positive,
+        type=types.threads,
         default=available_threads(),
         help="CPU threads (default: all that this process may use, %(default)s here)",
     )
     parser.add_argument(
-        "--weights", type=Path, default=WEIGHTS, help="folder with settings.json and the graphs"
+        "--weights",
+        type=types.path,
+        default=WEIGHTS,
+        help="folder with settings.json and the graphs",
     )
     parser.add_argument(
         "--version",
@@ -82,6 +95,7 @@ def parse(arguments: list[str] | None = None, description: str = "") -> argparse
         help="tell the version, the commit, and the versions of the libraries, and end",
     )
     add_options_of_looks(parser)
+    add_options_of_results(parser)
     given = sys.argv[1:] if arguments is None else arguments
     # What begins with a minus would be taken for an option; with a space before it, it is not.
     options = parser.parse_args([f" {a}" if _NEGATIVE_LEVEL.fullmatch(a) else a for a in given])
@@ -95,6 +109,19 @@ def parse(arguments: list[str] | None = None, description: str = "") -> argparse
     return options
 
 
+def parse_report(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line of ``report``, without that word; as ``parse`` does."""
+    parser = _Parser(
+        prog=f"{_COMMAND} report",
+        description="Make OUTPUT/report.html: what was done, and what may be wrong with it.",
+    )
+    parser.add_argument("output", type=types.path, help="output folder of a run that has ended")
+    parser.add_argument(
+        "--images", type=types.path, help="folder of the images (default: as run.json says)"
+    )
+    return parser.parse_args(arguments)
+
+
 def add_options_of_looks(parser: argparse.ArgumentParser) -> None:
     """The options by which the user, not the predictor, chooses how images are shown."""
     group = parser.add_argument_group(
@@ -102,7 +129,7 @@ def add_options_of_looks(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--channels",
-        type=_channels,
+        type=types.channels,
         metavar="LIST",
         help="these alone: numbers from 0, or names in the file (0,2 or DAPI,CD45)",
     )
@@ -118,15 +145,52 @@ def add_options_of_looks(parser: argparse.ArgumentParser) -> None:
     size = group.add_mutually_exclusive_group()
     size.add_argument(
         "--diameter",
-        type=_between(*DIAMETERS, "pixels from 2 to 100000 were wanted"),
+        type=types.between(*DIAMETERS, "pixels from 2 to 100000 were wanted"),
         metavar="PIXELS",
         help="of the cells in the image; it is enlarged or shrunk to suit them",
     )
     size.add_argument(
         "--magnification",
-        type=_between(*MAGNIFICATIONS, "a factor from 0.0625 to 16 was wanted"),
+        type=types.between(*MAGNIFICATIONS, "a factor from 0.0625 to 16 was wanted"),
         metavar="FACTOR",
         help="by which an image is enlarged (2) or shrunk (0.5)",
+    )
+
+
+def add_options_of_results(parser: argparse.ArgumentParser) -> None:
+    """The options that tell which cells are kept, and what is written of them."""
+    group = parser.add_argument_group("what is written")
+    group.add_argument(
+        "--results",
+        type=types.results,
+        default=frozenset(),
+        metavar="LIST",
+        help="beside the label images: all, or a list of table, geojson (or geojson.gz), rois,\n"
+        "overlay, report",
+    )
+    group.add_argument(
+        "--pixel-size",
+        type=types.between(*_PIXEL_SIZES, "micrometres from 1e-5 to 1e5 were wanted"),
+        metavar="MICROMETRES",
+        help="of a side of a pixel, for all images (default: as each file says)",
+    )
+    group.add_argument(
+        "--exclude-edges",
+        action="store_true",
+        help="leave out the cells that touch the border of the image",
+    )
+    for name, what in (("--min-area", "smaller"), ("--max-area", "larger")):
+        group.add_argument(
+            name,
+            type=types.area,
+            metavar="AREA",
+            help=f"leave out {what} cells: 20 is pixels, 20um2 square micrometres",
+        )
+    group.add_argument(
+        "--min-score",
+        type=types.between(0, 1, "0 to 1 was wanted"),
+        metavar="SCORE",
+        help="leave out the cells that the detector is less sure of",
     )
 
 
@@ -134,7 +198,8 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (--help lists the options)\n")
+        say(f"error: {message} (--help lists the options)")
+        self.exit(2)
 
 
 class _Version(argparse.Action):
@@ -143,7 +208,11 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from ..version import describe
 
-        print(describe())
+        try:
+            print(describe(), flush=True)
+        except OSError as error:
+            say(f"error: standard output can't be written to ({error.strerror})")
+            parser.exit(1)
         parser.exit()
 
 
@@ -161,7 +230,7 @@ class _Limits(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         grey = [text.endswith("g") for text in values]
-        low, high = (_float(text.removesuffix("g")) for text in values)
+        low, high = (types.to_number(text.removesuffix("g")) for text in values)
         least, most = (-math.inf, math.inf) if all(grey) else (0, 100)
         good = grey[0] == grey[1] and math.isfinite(high - low)
         if not good or not least <= low < high <= most:
@@ -173,58 +242,3 @@ class _Limits(argparse.Action):
             )
         namespace.levels = (low, high) if all(grey) else None
         namespace.percentiles = None if all(grey) else (low, high)
-
-
-def _channels(text: str) -> tuple[int | str, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    if any(not part or part.startswith("-") for part in parts):
-        raise argparse.ArgumentTypeError(
-            f"{text}: numbers from 0 or names were wanted, with commas between them"
-        )
-    channels = tuple(int(part) if part.isdecimal() else part for part in parts)
-    if len({str(channel).casefold() for channel in channels}) < len(channels):
-        raise argparse.ArgumentTypeError(f"{text}: each channel was wanted once")
-    return channels
-
-
-def _between(least: float, most: float, wanted: str) -> Callable[[str], float]:
-    """A type of numbers in a range; ``wanted`` says so in messages."""
-
-    def number(text: str) -> float:
-        value = _float(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text}: {wanted}")
-        return value
-
-    return number
-
-
-def _float(text: str) -> float:
-    """A number, or NaN, which is in no range."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: a whole number from 1 on was wanted")
-    return int(text)
-
-
-def _stack(text: str) -> str:
-    if text not in ("refuse", "max") and not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text}: max or the number of a plane was wanted")
-    return text
-
-
-def _memory(text: str) -> int:
-    """Bytes: 2 and 2GB are gigabytes; 500MB and 2GiB do as well."""
-    found = re.fullmatch(r"([\d.e+-]+)\s*(?:([kmgt])(i?)b?)?", text.strip(), re.IGNORECASE)
-    number, prefix, binary = found.groups() if found else ("nan", None, None)
-    value = _float(number)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text}: a size above 0 was wanted (2GB, 500MB)")
-    power = 1 + "kmgt".index((prefix or "g").lower())
-    return round(min(value, 1e9) * math.pow(1024 if binary else 1000, power))

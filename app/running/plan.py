@@ -3,10 +3,10 @@
 import os
 import tempfile
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..files.arrays import size_text
-from ..files.folder import describe_passed, list_folder
+from ..files.folder import Listing, describe_passed, list_folder, relative_name
 from ..files.labels import output_path
 from ..settings import sha256
 from .journal import DONE, SETTLED, Record, identity
@@ -20,56 +20,88 @@ class UsageError(ValueError):
     """The command can't be carried out as it was given."""
 
 
-def list_images(source: Path) -> tuple[list[Path], list[str]]:
-    """The images of a folder, or the one file; and what is passed over, in lines.
+@dataclass(frozen=True)
+class Job:
+    """An image to segment.
+
+    Attributes:
+        source: the image.
+        name: its path in the input folder, by which it is known in run.json.
+        target: its label image.
+        label: the path of that in the output folder.
+    """
+
+    source: Path
+    name: str
+    target: Path
+    label: str
+
+
+def list_images(source: Path, recursive: bool, output: Path) -> Listing:
+    """The images of a folder, or the one file.
+
+    Args:
+        source: the folder or file.
+        recursive: also of the folders in it.
+        output: the output folder, which is none of these.
 
     Raises:
-        UsageError: the path is missing, or no image is in the folder.
+        UsageError: the path is missing, or is the output folder, or no image is there.
     """
     try:
         if source.is_file():
-            return [source], []
+            return Listing(source.parent, [source])
         if not source.is_dir():
+            what = "is neither file nor folder" if source.exists() else "no such file or folder"
+            raise UsageError(f"{source}: {what}; give an image or a folder of images")
+        if output.exists() and output.samefile(source):
             raise UsageError(
-                f"{source}: no such file or folder; give an image or a folder of images"
+                f"{output}: is the folder of the images; give another one for the output, so that "
+                "no label image is taken for an image"
             )
-        listing = list_folder(source)
+        listing = list_folder(source, recursive, output)
     except OSError as error:
         raise UsageError(f"{source}: can't be read ({error.strerror})") from error
-    passed_over = describe_passed(listing.passed)
     if not listing.images:
-        found = "; ".join(passed_over) or "it is empty"
+        problems = [f"{path}: {reason}" for path, reason in listing.unreadable.items()]
+        found = (
+            "; ".join([*describe_passed(listing, to_search="--recursive"), *problems])
+            or "it is empty"
+        )
         raise UsageError(f"{source}: no image in this folder ({found}); give one with images")
-    return listing.images, passed_over
+    return listing
 
 
-def plan_outputs(images: list[Path], folder: Path) -> tuple[dict[Path, Path], dict[Path, str]]:
-    """The output file of each image; and the images that would share one, with what is wrong.
+def plan_jobs(listing: Listing, folder: Path) -> tuple[list[Job], dict[Job, str]]:
+    """The images that are to be segmented; and those that can't be, with what is wrong.
 
     Raises:
         UsageError: the folder can't be written to, or an image would be overwritten.
     """
-    inputs = {image.resolve() for image in images}
-    sources = defaultdict(list)
-    for image in images:
-        sources[output_path(image, folder)].append(image)
-    targets: dict[Path, Path] = {}
-    clashes: dict[Path, str] = {}
-    for target, claimants in sources.items():
-        if target.resolve() in inputs:
+    inputs = {os.path.realpath(image) for image in listing.images}
+    by_target = defaultdict(list)
+    for image in listing.images:
+        name = relative_name(image, listing.folder)
+        target = output_path(image, folder / Path(name).parent)
+        job = Job(image, name, target, relative_name(target, folder))
+        by_target[target].append(job)
+    jobs: list[Job] = []
+    clashes: dict[Job, str] = {}
+    for target, claimants in by_target.items():
+        if os.path.realpath(target) in inputs:
             raise UsageError(f"{target} is one of the images; give another folder for the output")
         if len(claimants) == 1:
-            targets[claimants[0]] = target
+            jobs += claimants
             continue
-        names = " and ".join(image.name for image in claimants)
+        names = " and ".join(job.source.name for job in claimants)
         all_of_them = "both" if len(claimants) == 2 else "all"
-        for image in claimants:
-            clashes[image] = (
-                f"{image}: {names} would {all_of_them} be written to {target.name}; rename all "
-                "but one"
+        for job in claimants:
+            clashes[job] = (
+                f"{job.source}: {names} would {all_of_them} be written to {target.name}; rename "
+                "all but one"
             )
     prepare_folder(folder)
-    return targets, clashes
+    return jobs, clashes
 
 
 def prepare_folder(folder: Path) -> None:
@@ -81,6 +113,8 @@ def prepare_folder(folder: Path) -> None:
     user = os.getuid()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UsageError(f"{folder}: is no folder; give one for the output") from error
     except OSError as error:
         raise UsageError(f"{folder}: can't be made by user {user} ({error.strerror})") from error
     try:
@@ -96,7 +130,7 @@ def prepare_folder(folder: Path) -> None:
 
 
 def image_memory(limit: int | None, working_memory: int) -> int:
-    """Bytes that an image itself may take.
+    """Bytes that the images themselves may take.
 
     Args:
         limit: bytes for the whole process, as the user gave it; None for all that is free.
@@ -110,44 +144,47 @@ def image_memory(limit: int | None, working_memory: int) -> int:
         return max(free - working_memory, int(_ALWAYS_TRIED * free))
     if limit <= working_memory:
         raise UsageError(
-            f"--max-memory {size_text(limit)}: {size_text(working_memory)} are needed for any "
-            "image, and its own size on top where it is no tiled TIFF; give more"
+            f"--max-memory {limit / 1e6:,.0f}MB: over {working_memory / 1e6:,.0f}MB are needed, "
+            "and the size of the image on top where it is no tiled TIFF; give more"
         )
     return limit - working_memory
 
 
 def find_settled(
-    targets: dict[Path, Path],
-    earlier: dict[str, Record],
-    shared: dict[str, Record],
-    config_hash: str,
+    jobs: list[Job], earlier: dict[str, Record], shared: dict[str, Record], config_hash: str
 ) -> dict[str, Record]:
     """Records of the images that need not be looked at, by name.
 
     Args:
-        targets: images and their outputs.
+        jobs: all images.
         earlier: records of earlier runs, whose outputs are kept if they are still valid.
         shared: records of the runs at work, this one's earlier processes among them.
         config_hash: of everything that an output depends on beside the image.
     """
     settled = {}
-    for source, target in targets.items():
-        record = earlier.get(source.name, {})
-        if shared.get(source.name, {}).get("status") in SETTLED:
-            settled[source.name] = shared[source.name]
-        elif is_valid(record, source, target, config_hash):
-            settled[source.name] = record
+    for job in jobs:
+        record = shared.get(job.name, {})
+        if record.get("status") in SETTLED and record.get("file") == identity(job.source):
+            settled[job.name] = record
+        elif is_valid(earlier.get(job.name, {}), job, config_hash):
+            settled[job.name] = earlier[job.name]
     return settled
 
 
-def is_valid(record: Record, source: Path, target: Path, config_hash: str) -> bool:
+def of_other_images(earlier: dict[str, Record], jobs: list[Job]) -> list[Record]:
+    """What earlier runs have made of images that are none of these."""
+    names = {job.name for job in jobs}
+    return [r for name, r in earlier.items() if name not in names and r["status"] in SETTLED]
+
+
+def is_valid(record: Record, job: Job, config_hash: str) -> bool:
     """Whether an output is there, unchanged since it was made in the same way of the same file."""
     try:
         return (
             record.get("status") == DONE
             and record.get("config") == config_hash
-            and record.get("file") == identity(source)
-            and record.get("label_sha256") == sha256(target)
+            and record.get("file") == identity(job.source)
+            and record.get("label_sha256") == sha256(job.target)
         )
     except OSError:
         return False

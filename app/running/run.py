@@ -1,34 +1,34 @@
 """A run of the command line: all images done, whatever is wrong with some, and told."""
 
 import argparse
-import dataclasses
 import hashlib
 import json
 import os
-import socket
-import time
-from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from pathlib import Path
 
-import cv2
-
-from ..look import Wanted
+from ..files.folder import Listing, describe_passed
 from ..predict import Predictor
 from ..session import DeviceError
 from ..settings import SettingsError
-from ..version import provenance
-from .console import progress, say
-from .journal import FAILED, SETTLED, STARTED, Record, new_run
-from .loop import do_all, find_small, segment_one
-from .plan import UsageError, find_settled, image_memory, list_images, plan_outputs
+from .configure import describe, load_predictor, make_request
+from .console import counted, progress, say
+from .journal import FAILED, Record, new_run
+from .loop import await_others, do_all, plan_together
+from .plan import (
+    Job,
+    UsageError,
+    find_settled,
+    image_memory,
+    list_images,
+    of_other_images,
+    plan_jobs,
+)
 from .records import messages
-from .remedies import explain
+from .report import make_report
 from .sharing import Share
-
-# Options by which the user chooses how images are shown.
-_BY_HAND = ("channels", "percentiles", "levels", "diameter", "magnification")
-_PATIENCE = 0.5  # seconds from one look at what other runs have done to the next
+from .supervise import interrupts_ignored
+from .tally import Tally
+from .work import Worker
 
 
 def run(
@@ -47,8 +47,8 @@ def run(
         restarted: an earlier process of this very run has crashed; what it settled stays so.
     """
     try:
-        images, passed_over = list_images(options.input)
-        targets, clashes = plan_outputs(images, options.output)
+        listing = list_images(options.input, options.recursive, options.output)
+        jobs, clashes = plan_jobs(listing, options.output)
         predictor = load_predictor(options)
         max_bytes = image_memory(options.max_memory, predictor.resources.working_memory)
         config, about = describe(options, predictor)
@@ -60,136 +60,64 @@ def run(
         say(f"error: {error}")
         return 2
     except OSError as error:
-        say(f"error: {options.output}: can't be written to ({error.strerror})")
+        place = error.filename or options.output
+        say(f"error: {place}: can't be written to ({error.strerror}); give another folder")
         return 2
-    for line in passed_over:
-        say(line)
     earlier = share.earlier if options.resume else {}
-    settled = find_settled(targets, earlier, share.records(), config_hash)
-    graphs = ", ".join(graph.file for graph in predictor.graphs)
-    kept = f" ({len(settled)} are settled already)" if settled else ""
-    where = f"{predictor.provider} ({graphs}), {options.threads} CPU threads"
-    if predictor.without_cuda:
-        say(f"warning: {predictor.without_cuda}; the CPU does the work")
-    say(f"segmenting {len(targets)} images on {where}{kept}")
-    for record in settled.values():
+    settled = find_settled(jobs, earlier, share.records(), config_hash)
+    for record in [*settled.values(), *of_other_images(earlier, [*jobs, *clashes])]:
         share.journal.append(record)
-    for source, problem in clashes.items():
-        share.journal.append({"image": source.name, "status": FAILED, "error": problem})
+    for job, problem in clashes.items():
+        share.journal.append({"image": job.name, "status": FAILED, "error": problem})
+    announce(listing, jobs, settled, predictor, options.threads)
+    for problem in clashes.values():
         say(f"error: {problem}")
-    waiting = [source for source in targets if source.name not in settled]
-    # Beside the memory that one image takes at work, each other one needs as much.
-    others = max_bytes // predictor.resources.working_memory if predictor.on_cpu else 0
-    at_once = 1 if restarted else max(1, min(options.threads, 1 + others, len(waiting)))
-    small: set[Path] = set()
-    if at_once > 1:
-        small = find_small(waiting, options.stack, predictor.method.window**2)
 
-    def work(source: Path) -> Record | None:
-        """The record of an image; None where another run has claimed it."""
-        try:
-            if not share.take(source.name):
-                return None
-        except OSError as error:  # the disk is full, or was taken away
-            problem = explain(error, source, targets[source])
-            record = {"image": source.name, "status": FAILED, "error": problem}
-            share.journal.append(record)
-            return record
-        share.journal.append({"image": source.name, "status": STARTED})
-        record = segment_one(predictor, source, targets[source], options.stack, max_bytes)
-        record["config"] = config_hash
-        share.journal.append(record)
-        return record
-
-    status = 0
+    waiting = [job for job in jobs if job.name not in settled]
+    threads = 1 if restarted else options.threads  # which of several has crashed it is not known
+    together = plan_together(waiting, threads, max_bytes, predictor, options.stack)
+    tally = Tally(options.output, len(jobs) + len(clashes), len(listing.unreadable))
+    for record in [*settled.values(), *({"status": FAILED} for _ in clashes)]:
+        tally.add(record)
     try:
-        with progress(len(targets), len(settled)) as bar:
-            mine = do_all(work, waiting, small, at_once)
-            for record in chain(mine, await_others(work, waiting, share)):
+        with progress(len(jobs), len(settled)) as bar:
+            what = make_request(options), options.results, max_bytes, bar.inside
+            work = Worker(predictor, share, config_hash, *what)
+            for record in chain(do_all(work, waiting, together), await_others(work, share)):
+                tally.add(record)
                 bar.advance()
                 for line in messages(record):
                     say(line)
     except KeyboardInterrupt:
-        say("interrupted; what is done is kept, --resume goes on from it")
-        status = 130
-    finally:
-        records = share.records()
-        try:
+        tally.interrupted = True
+    try:
+        with interrupts_ignored():
             share.leave(config)
-        except OSError as error:
-            say(f"error: {options.output}: run.json can't be written ({error.strerror})")
-            status = status or 1
-    sources = [*targets, *clashes]
-    failed = sum(records.get(s.name, {}).get("status") == FAILED for s in sources)
-    if failed and status != 130:
-        say(f"{failed} of {len(sources)} images failed, named above")
-    return status or int(failed > 0)
+    except OSError as error:
+        say(f"error: {options.output}: run.json can't be written ({error.strerror})")
+        tally.unwritten = True
+    if "report" in options.results and not (tally.interrupted or tally.unwritten):
+        tally.report = make_report(options.output)
+        tally.unwritten = tally.report is None
+    say(tally.describe())
+    return tally.status
 
 
-def load_predictor(options: argparse.Namespace) -> Predictor:
-    """The networks, and how images are shown where the command line says so.
-
-    Raises:
-        SettingsError: the weights can't be used.
-        DeviceError: the device can't be used.
-    """
-    # This process is all the command's own; OpenCV by itself would take every core of the machine,
-    # whatever the container's quota.
-    cv2.setNumThreads(options.threads)
-    by_hand = {key: getattr(options, key) for key in _BY_HAND if key != "channels"}
-    return Predictor(
-        options.weights,
-        options.device,
-        options.threads,
-        Wanted(**by_hand),
-        options.channels,
-        options.precision,
-    )
-
-
-def describe(options: argparse.Namespace, predictor: Predictor) -> tuple[Record, Record]:
-    """All that a label image depends on beside the image; what else is to be known of a run."""
-    made_by = provenance()
-    config = {
-        "version": made_by["version"],
-        "commit": made_by["commit"],
-        "method": dataclasses.asdict(predictor.method),
-        "graphs": [dataclasses.asdict(graph) for graph in predictor.graphs],
-        "stack": options.stack,
-        **{key: getattr(options, key) for key in _BY_HAND},
-    }
-    about = {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "host": socket.gethostname(),
-        "provider": predictor.provider,
-        "threads": options.threads,
-        "libraries": made_by["libraries"],
-    }
-    return config, about
-
-
-def await_others(
-    work: Callable[[Path], Record | None], images: Sequence[Path], share: Share
-) -> Iterator[Record]:
-    """Wait for the images that other runs have claimed, and take on those of runs that died.
-
-    Yields:
-        The record of each of them, as it is settled.
-    """
-    own = share.journal.records
-    left = [image for image in images if own.get(image.name, {}).get("status") not in SETTLED]
-    while left:
-        records = share.records()
-        waiting = []
-        for image in left:
-            record = records.get(image.name, {})
-            if record.get("status") not in SETTLED:
-                made = work(image)
-                if made is None:
-                    waiting.append(image)
-                    continue
-                record = made
-            yield record
-        left = waiting
-        if left:
-            time.sleep(_PATIENCE)
+def announce(
+    listing: Listing,
+    jobs: list[Job],
+    settled: dict[str, Record],
+    predictor: Predictor,
+    threads: int,
+) -> None:
+    """Say what is passed over, and what will be done on what."""
+    for line in describe_passed(listing, to_search="--recursive"):
+        say(line)
+    for path, reason in listing.unreadable.items():
+        say(f"error: {path}: can't be read ({reason}); make it readable, or take it away")
+    if predictor.without_cuda:
+        say(f"warning: {predictor.without_cuda}; the CPU does the work")
+    graphs = ", ".join(graph.file for graph in predictor.graphs)
+    where = f"{predictor.provider} ({graphs}), {counted(threads, 'CPU thread')}"
+    kept = f" ({len(settled)} settled already)" if settled else ""
+    say(f"segmenting {counted(len(jobs), 'image')} on {where}{kept}")

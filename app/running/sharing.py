@@ -7,7 +7,7 @@ one begins anew. The last to leave removes .runs; all that stays is run.json.
 
 import contextlib
 import fcntl
-import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -17,23 +17,33 @@ from pathlib import Path
 from typing import TextIO
 
 from ..files.atomic import atomic_write
+from .claims import Claim, claim_path, read_claim, write_claim
 from .journal import (
+    DONE,
+    FAILED,
     RUN_FILE,
     RUNS_FOLDER,
     SETTLED,
+    STARTED,
     SUFFIX,
     Journal,
     Record,
+    abouts,
     append_line,
+    identity,
     journal_path,
     latest,
+    read_history,
     read_lines,
-    read_records,
 )
 from .lease import DEAD_AFTER, Lease, is_alive, read_lease
-from .plan import UsageError
+from .plan import Job, UsageError
 
 _LEASE = ".lease"
+
+
+class TakenError(ValueError):
+    """Another run at work in the folder writes the same label image, of another image."""
 
 
 class Share:
@@ -50,7 +60,7 @@ class Share:
 
     Attributes:
         journal: of the run.
-        earlier: the records of earlier runs by the image's name.
+        earlier: what earlier runs have left: a record of each image by its name.
 
     Raises:
         UsageError: a run with another configuration is at work.
@@ -79,54 +89,70 @@ class Share:
                         f"{folder}: a run with other options or weights (process {number} on "
                         f"{host}) is at work in this folder; wait for it, or give another folder"
                     )
-            self.earlier = read_records(folder)
+            history = read_history(folder)
+            self.earlier = latest(history)
             if not others and not restarted:
                 if not resume:
                     (folder / RUN_FILE).unlink(missing_ok=True)
                 elif any(self.runs.glob(f"*{SUFFIX}")):  # which are removed
-                    _write_run(folder, {}, self.earlier)
+                    _write_run(folder, {}, history)
                 for left in self.runs.iterdir():
                     if left.name != "lock":
                         _remove(left)
             self._lease = Lease(lease, process, config=config)
         self.journal = Journal(journal_path(folder, run), run)
-        append_line(self.journal.path, {"run": run, "about": about})
+        for name, each in {**(abouts(history) if resume else {}), run: about}.items():
+            append_line(self.journal.path, {"run": name, "about": each})
         self._claims = self.runs / "claims"
         self._claims.mkdir(exist_ok=True)
         self._lines: list[Record] = []
         self._reading = threading.Lock()
         self._read: dict[Path, int] = {}  # bytes of each journal
 
-    def take(self, name: str) -> bool:
-        """Claim an image, also one whose run has died; false while another run has it."""
-        digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:32]
-        turn = 0
-        while True:
-            claim = self._claims / f"{digest}.{turn}"
-            try:
-                with claim.open("x") as file:
-                    file.write(self.run)
+    def take(self, job: Job) -> bool:
+        """Claim an image, also one whose run has died; false while another run has it.
+
+        Raises:
+            TakenError: its label image is made of another image.
+            OSError: the claim can't be written.
+        """
+        mine = Claim(self.run, job.name, identity(job.source))
+        for turn in itertools.count():
+            path = claim_path(self._claims, job.label, turn)
+            if write_claim(path, mine):
                 return True
-            except FileExistsError:
-                owner = claim.read_text(errors="replace")
-            if owner == self.run:
+            found = read_claim(path)
+            if found is None:
+                # On a file system without links another run may just write it.
+                if self._living() and self._now() - path.stat().st_mtime < DEAD_AFTER:
+                    return False
+                continue
+            if found.run == self.run:
                 return True
-            if owner:
-                held = is_alive(self.runs / f"{owner}{_LEASE}", self._now())
-            else:  # just made, or by a run that died while it made it
-                held = self._now() - claim.stat().st_mtime < DEAD_AFTER
-            if held or self.records().get(name, {}).get("status") in SETTLED:
-                return False
-            turn += 1
+            record = self.records().get(found.image, {})
+            status = record.get("status") if record.get("file") == found.file else STARTED
+            lives = is_alive(self.runs / f"{found.run}{_LEASE}", self._now())
+            if (found.image, found.file) == (mine.image, mine.file):
+                if lives or status in SETTLED:
+                    return False
+            elif status == DONE or (lives and status != FAILED):
+                raise TakenError(
+                    f"{job.source}: {job.label} is made of another image ({found.image}) by a run "
+                    "that shares the output folder; give another folder"
+                )
+        raise AssertionError
 
     def records(self) -> dict[str, Record]:
         """What all runs that share the folder know of each image."""
+        return latest(self._lines_so_far())
+
+    def _lines_so_far(self) -> list[Record]:
         with self._reading:
             for path in sorted(self.runs.glob(f"*{SUFFIX}")):
                 lines, self._read[path] = read_lines(path, self._read.get(path, 0))
                 self._lines += lines
             # A full disk may have cost the journal lines that this run knows all the same.
-            return {**latest(self._lines), **self.journal.records}
+            return [*self._lines, *self.journal.records.values()]
 
     def leave(self, header: Record) -> None:
         """End the run's part: run.json tells what all runs have done so far.
@@ -139,9 +165,7 @@ class Share:
         """
         self.journal.close()
         with _locked(self.runs):
-            records = self.records()
-            runs = {line["run"]: line["about"] for line in self._lines if "about" in line}
-            _write_run(self.folder, {**header, "runs": runs}, records)
+            _write_run(self.folder, header, self._lines_so_far())
             self._lease.end()
             if not self._living():
                 shutil.rmtree(self.runs, ignore_errors=True)
@@ -159,11 +183,12 @@ class Share:
         return clock.stat().st_mtime
 
 
-def _write_run(folder: Path, header: Record, records: dict[str, Record]) -> None:
-    """Write run.json, with the images that are settled."""
+def _write_run(folder: Path, header: Record, lines: list[Record]) -> None:
+    """Write run.json: the runs, and the images that are settled."""
+    records = latest(lines)
     images = [records[name] for name in sorted(records) if records[name]["status"] in SETTLED]
     counts = {status: sum(r["status"] == status for r in images) for status in SETTLED}
-    text = json.dumps({**header, **counts, "images": images}, indent=1)
+    text = json.dumps({**header, "runs": abouts(lines), **counts, "images": images}, indent=1)
     with atomic_write(folder / RUN_FILE) as part:
         part.write_text(text + "\n")
 

@@ -8,14 +8,16 @@ import contextlib
 import ctypes
 import os
 import signal
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from .console import flush, say
+from .console import clear_bars, flush, say
 from .journal import FAILED, STARTED, SUSPECT, append_line, journal_path, latest, read_lines
 
+_INTERRUPTS = signal.SIGINT, signal.SIGTERM
 _PR_SET_PDEATHSIG = 1  # from Linux' <sys/prctl.h>
 
 
@@ -32,15 +34,16 @@ def supervise(work: Callable[[bool], int], blame: Callable[[str], bool]) -> int:
     Returns:
         The exit status.
     """
-    crashed = False
+    crashed, parent = False, os.getpid()
     while True:
         flush()
         child = os.fork()
         if not child:
-            os._exit(_work_as_child(work, crashed))
+            os._exit(_work_as_child(work, crashed, parent))
         status = _wait(child)
         if os.WIFEXITED(status):
             return os.WEXITSTATUS(status)
+        clear_bars()
         crashed = True
         if not blame(signal.Signals(os.WTERMSIG(status)).name):
             return 1
@@ -65,40 +68,57 @@ def blame_image(folder: Path, run: str, cause: str) -> bool:
         return False
     if len(names) > 1:
         for name in names:
-            append_line(journal, {"run": run, "image": name, "status": SUSPECT})
+            append_line(journal, {**records[name], "status": SUSPECT})
         say(f"{cause} at {' or '.join(names)}; going on one image at a time")
         return True
     hint = ", most likely for want of memory" if cause == "SIGKILL" else ""
     error = f"{names[0]}: ended the process ({cause}{hint}); the other images go on"
-    append_line(journal, {"run": run, "image": names[0], "status": FAILED, "error": error})
+    settled = {"status": FAILED, "error": error, "time": time.time()}
+    append_line(journal, {**records[names[0]], **settled})
     say(f"error: {error}")
     return True
 
 
-def _work_as_child(work: Callable[[bool], int], crashed: bool) -> int:
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was killed before that took hold
-        return 1
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+@contextlib.contextmanager
+def interrupts_ignored() -> Iterator[None]:
+    """For what is short, and must be done."""
+    earlier = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTS}
     try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _work_as_child(work: Callable[[bool], int], crashed: bool, parent: int) -> int:
+    interrupted = False
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        for number in _INTERRUPTS:  # the terminal and the parent may both send it
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    try:
+        for number in _INTERRUPTS:
+            signal.signal(number, interrupt)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was killed before that took hold
+            return 1
         return work(crashed)
     except KeyboardInterrupt:
+        say("interrupted before any image was begun")
         return 130
     # Not to be raised: this is a copy of the parent, whose own work must not go on in it.
     except Exception:
-        say(traceback.format_exc())
+        if interrupted:  # which a library that was being loaded has made another error of
+            return 130
+        for line in traceback.format_exc().splitlines():
+            say(line)
         return 1
     finally:
         flush()
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Once: the terminal and the parent may both send it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _wait(child: int) -> int:
@@ -108,7 +128,7 @@ def _wait(child: int) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, number)
 
-    earlier = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    earlier = {number: signal.signal(number, forward) for number in _INTERRUPTS}
     try:
         return os.waitpid(child, 0)[1]
     finally:

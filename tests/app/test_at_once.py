@@ -63,6 +63,23 @@ def test_images_are_done_alone_where_that_is_better(why, at_once, submitted, thr
     assert [(pool.threads, pool.submitted) for pool in pools] == [(at_once, submitted)]
 
 
+def test_together_they_take_no_more_memory_than_one_may(three, monkeypatch):
+    given = {}
+    real = runs.Predictor.predict_file
+
+    def predict(self, source, target, request, max_bytes, *rest):
+        given[source.name] = max_bytes
+        return real(self, source, target, request, max_bytes, *rest)
+
+    monkeypatch.setattr(runs.Predictor, "predict_file", predict)
+    write(three / "in" / "c.png", np.zeros((60, 60, 3), np.uint8))  # 10.8 kB
+    working = RESOURCES.working_memory
+    limit = ["--max-memory", f"{(2 * working + 10_000) / 1e9:.9f}"]
+    assert run_in(three, "--threads", "2", *limit) == 0
+    # Beside the working memory of the second: half of 10 kB each, and that of c.png is too much.
+    assert given == {"a.png": 5000, "b.png": 5000, "c.png": working + 10_000}
+
+
 def test_a_warning_is_told_of_its_own_image(three, meeting):
     (three / "in" / "c.png").unlink()
     planes = np.stack([picture(100).astype(np.uint16)] * 3)

@@ -11,8 +11,9 @@ from tests.app.command_line import arguments, labels
 
 
 def test_control_characters_are_shown_not_obeyed(capsys):
-    say("error: a\x1b[2Jb\tc\x7f\u0085d\nsecond: ü")
-    assert capsys.readouterr().err == "error: a\\x1b[2Jb\\tc\\x7f\\x85d\nsecond: ü\n"
+    say("error: a\x1b[2Jb\tc\x7f\u0085d\nerror: ü\u202egpj.png")
+    told = capsys.readouterr().err
+    assert told == "error: a\\x1b[2Jb\\tc\\x7f\\x85d\\nerror: ü\\u202egpj.png\n"
 
 
 def test_a_name_that_no_encoding_knows_is_told(capsys):

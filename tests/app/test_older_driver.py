@@ -43,7 +43,7 @@ def test_the_cpu_does_the_work_and_a_line_says_so(older_driver, tmp_path, capfd)
 def test_who_asks_for_cuda_is_told_why_not(older_driver, tmp_path, capfd):
     options = ["samples/images", str(tmp_path), "--weights", TOY, "--device", "cuda"]
     assert run(parse(options)) == 2
-    assert capfd.readouterr().err.startswith(f"error: --device cuda: {TOLD}")
+    assert capfd.readouterr().err.startswith(f"error: device cuda: {TOLD}")
 
 
 def test_a_fault_of_the_cpu_is_not_taken_for_one_of_cuda(tmp_path):

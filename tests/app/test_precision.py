@@ -52,7 +52,7 @@ def test_the_graphs_of_a_precision_run_and_are_told(
 )
 def test_integers_that_would_not_run_right_are_refused(device, vnni, told, monkeypatch):
     set_vnni(monkeypatch, vnni)
-    with pytest.raises(DeviceError, match=f"--precision int8: .*{told}"):
+    with pytest.raises(DeviceError, match=f"precision int8: .*{told}"):
         candidates(device, "int8")
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from app.look import Look
-from app.predict import Outcome, Predictor
+from app.outcome import Outcome
+from app.predict import Predictor
 from app.running.records import describe, messages, outcome_record
 from app.trial import Choice
 from tests.app.command_line import label, report_of_one, run_in, write
@@ -102,7 +103,7 @@ def test_an_image_of_nothing_is_warned_of(folder, capsys):
 def test_what_is_not_finite_is_null():
     look = Look((0,), ((-math.inf, 1 / 3),), 1.0)
     choice = Choice(look, look, (), {}, None)
-    outcome = Outcome(4, 5, 1, "float64", 0, (), choice, {})
+    outcome = Outcome(4, 5, 1, "float64", None, 0, (), choice, {})
     assert outcome_record(outcome)["look"]["limits"] == [[None, 0.333333333]]
 
 

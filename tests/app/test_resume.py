@@ -1,13 +1,16 @@
 """What a run tells of itself, and how the next one goes on from it."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
 import tifffile
 
 from app.running.journal import RUNS_FOLDER
-from tests.app.command_line import TOY, labels, picture, report, run_in, write
+from app.running.sharing import Share
+from tests.app.command_line import TOY, labels, picture, report, run, run_in, write
 
 
 def test_the_report_says_it_all(three):
@@ -40,12 +43,12 @@ def test_resume_does_only_what_is_missing_changed_or_broken(three, capsys):
     before = labels(three)
     made = {p.name: p.stat().st_mtime_ns for p in (three / "out").glob("*_label.tiff")}
     assert run_in(three, "--resume") == 0
-    assert "3 are settled already" in capsys.readouterr().err
+    assert "3 settled already" in capsys.readouterr().err
     assert report(three)[0]["done"] == 3
     (three / "out" / "a_label.tiff").write_bytes(before["a_label.tiff"][:-7])  # broken
     (three / "out" / "b_label.tiff").unlink()
     assert run_in(three, "--resume") == 0
-    assert "1 are settled already" in capsys.readouterr().err
+    assert "1 settled already" in capsys.readouterr().err
     assert labels(three) == before
     assert (three / "out" / "c_label.tiff").stat().st_mtime_ns == made["c_label.tiff"]
     write(three / "in" / "c.png", np.zeros((9, 9), np.uint8))  # another image
@@ -64,7 +67,37 @@ def test_a_resume_that_is_interrupted_at_once_forgets_nothing(three, capsys, mon
         run_in(three, "--resume")
     monkeypatch.setattr("app.running.sharing.is_alive", lambda *_: False)  # it is this process
     assert run_in(three, "--resume") == 0
-    assert "3 are settled already" in capsys.readouterr().err
+    assert "3 settled already" in capsys.readouterr().err
+
+
+def test_resume_with_fewer_images_keeps_what_is_known_of_the_others(three):
+    assert run_in(three) == 0
+    before = report(three)
+    assert run(three / "in" / "b.png", three / "out", "--resume") == 0
+    whole, images = report(three)
+    assert images == before[1] and whole["done"] == 3
+    assert set(before[0]["runs"]) < set(whole["runs"])
+
+
+def test_an_interrupt_at_the_very_end_costs_nothing(three, monkeypatch):
+    real = Share.leave
+
+    def leave(share, header):
+        os.kill(os.getpid(), signal.SIGINT)
+        real(share, header)
+
+    monkeypatch.setattr(Share, "leave", leave)
+    assert run_in(three) == 0 and report(three)[0]["done"] == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"images": [{"image": 3, "status": "done"}, {"status": "done"}, 7]}', "[" * 10**5, "[]", "3"],
+)
+def test_a_run_json_that_was_edited_is_no_hindrance(text, three):
+    (three / "out").mkdir()
+    (three / "out" / "run.json").write_text(text)
+    assert run_in(three, "--resume") == 0 and report(three)[0]["done"] == 3
 
 
 def test_resume_with_other_options_starts_over(three, capsys):

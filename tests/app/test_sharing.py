@@ -1,14 +1,20 @@
 """Several runs in one output folder: each image is made once, none is lost with a run."""
 
+import errno
 import json
 import os
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
-from app.running.journal import DONE, FAILED, STARTED, new_run, read_records
-from app.running.plan import UsageError
-from app.running.sharing import Share
+from app.running.claims import claim_path
+from app.running.journal import DONE, FAILED, STARTED, identity, new_run, read_records
+from app.running.plan import Job, UsageError
+from app.running.sharing import Share, TakenError
+
+SOURCE, OTHER = __file__, os.__file__  # two files that differ
 
 
 @pytest.fixture
@@ -29,9 +35,15 @@ def join(tmp_path, monkeypatch):
     return one
 
 
-def done(share, name) -> None:
-    share.journal.append({"image": name, "status": STARTED})
-    share.journal.append({"image": name, "status": DONE})
+def job(name, source=SOURCE, label=None) -> Job:
+    label = label or f"{name}_label.tiff"
+    return Job(Path(source), name, Path("out") / label, label)
+
+
+def done(share, name, source=SOURCE, status=DONE) -> None:
+    file = identity(Path(source))
+    share.journal.append({"image": name, "file": file, "status": STARTED})
+    share.journal.append({"image": name, "file": file, "status": status})
 
 
 def whole(join) -> dict:
@@ -40,8 +52,8 @@ def whole(join) -> dict:
 
 def test_an_image_is_claimed_by_one_run(join):
     first, second = join(), join()
-    assert first.take("a") and not second.take("a") and first.take("a")
-    assert second.take("b") and not first.take("b")
+    assert first.take(job("a")) and not second.take(job("a")) and first.take(job("a"))
+    assert second.take(job("b")) and not first.take(job("b"))
 
 
 def test_of_many_that_claim_at_once_one_gets_it(join):
@@ -50,7 +62,7 @@ def test_of_many_that_claim_at_once_one_gets_it(join):
 
     def claim(share):
         start.wait()
-        won.extend(name for name in map(str, range(50)) if share.take(name))
+        won.extend(name for name in map(str, range(50)) if share.take(job(name)))
 
     threads = [threading.Thread(target=claim, args=(share,)) for share in shares]
     for thread in threads:
@@ -62,30 +74,88 @@ def test_of_many_that_claim_at_once_one_gets_it(join):
 
 def test_the_images_of_a_dead_run_are_taken_over_by_one(join):
     first, second, third = join(), join(), join()
-    assert first.take("a")
+    assert first.take(job("a"))
     join.dead.add(first.run)
-    assert second.take("a") and not third.take("a")
+    assert second.take(job("a")) and not third.take(job("a"))
     join.dead.add(second.run)
-    assert third.take("a")
+    assert third.take(job("a"))
 
 
 def test_what_a_dead_run_has_done_is_not_done_again(join):
     first, second = join(), join()
-    assert first.take("a") and first.take("b")
+    assert first.take(job("a")) and first.take(job("b"))
     done(first, "a")
     join.dead.add(first.run)
-    assert not second.take("a") and second.take("b")
+    assert not second.take(job("a")) and second.take(job("b"))
     assert second.records()["a"]["status"] == DONE
 
 
-def test_a_claim_without_a_name_holds_only_for_a_while(join):
+def test_a_label_image_is_made_of_one_image(join):
+    first, second = join(), join()
+    assert first.take(job("a.png", label="a_label.tiff"))
+    for other in (job("a.tif", label="a_label.tiff"), job("a.png", OTHER, "a_label.tiff")):
+        with pytest.raises(TakenError, match=r"a_label\.tiff is made of another image \(a\.png\)"):
+            second.take(other)
+    done(first, "a.png")
+    join.dead.add(first.run)
+    with pytest.raises(TakenError):  # for the label image is there
+        second.take(job("a.png", OTHER, "a_label.tiff"))
+    assert not second.take(job("a.png", label="a_label.tiff"))
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_what_has_failed_or_died_leaves_its_name_to_another_image(join, is_dead):
+    first, second = join(), join()
+    assert first.take(job("a"))
+    if is_dead:
+        join.dead.add(first.run)
+    else:
+        done(first, "a", status=FAILED)
+    assert second.take(job("a", OTHER))
+
+
+def test_images_that_are_other_files_now_are_done(join):
+    first, second = join(), join()
+    assert first.take(job("a"))
+    done(first, "a", OTHER)  # it was this, then
+    join.dead.add(first.run)
+    assert second.take(job("a"))
+
+
+def test_a_claim_is_whole_from_its_first_moment(join, monkeypatch):
+    """Whoever looks while it is made: two that claim at once have it once between them."""
     share = join()
-    assert share.take("a")
-    (claim,) = (join.folder / ".runs" / "claims").iterdir()
-    claim.write_text("")
-    assert not join().take("a")
-    os.utime(claim, (0, 0))
-    assert join().take("a")
+    real, seen = os.link, []
+
+    def link(part, path):
+        seen.append((path.exists(), json.loads(part.read_text())["run"]))
+        real(part, path)
+
+    monkeypatch.setattr(os, "link", link)
+    assert share.take(job("a")) and seen == [(False, share.run)]
+    assert [p.name for p in share.runs.glob("claims/*.part")] == []
+
+
+def test_a_file_system_without_links_will_do(join, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    first, second = join(), join()
+    assert first.take(job("a")) and not second.take(job("a")) and first.take(job("a"))
+
+
+def test_half_a_claim_holds_for_a_while_and_only_where_there_are_others(join):
+    share = join()
+    path = claim_path(share.runs / "claims", "a_label.tiff", 0)
+    path.write_text("")
+    assert share.take(job("a"))
+    path = claim_path(share.runs / "claims", "b_label.tiff", 0)
+    path.write_text('{"run": ')
+    other = join()
+    assert not share.take(job("b"))
+    os.utime(path, (0, 0))
+    assert other.take(job("b"))
 
 
 def test_the_last_to_leave_tells_what_all_have_done(join):
@@ -125,15 +195,27 @@ def test_a_run_that_comes_to_others_goes_on_with_theirs(join):
 def test_a_run_that_comes_alone_begins_anew(join):
     first = join()
     done(first, "a")
-    first.take("b")
+    first.take(job("b"))
     join.dead.add(first.run)
     (join.folder / "run.json").write_text(
         json.dumps({"images": [{"image": "z", "status": DONE, "run": "old"}]})
     )
     second = join()
-    assert second.records() == {} and second.take("a") and second.take("b")
+    assert second.records() == {} and second.take(job("a")) and second.take(job("b"))
     assert {name: r["status"] for name, r in second.earlier.items()} == {"a": DONE, "z": DONE}
     assert not (join.folder / "run.json").exists()
+
+
+def test_a_run_that_resumes_tells_of_the_earlier_ones(join):
+    first = join()
+    done(first, "a")
+    first.leave({})
+    second = join(resume=True)
+    second.journal.append(second.earlier["a"])
+    second.leave({})
+    (record,) = whole(join)["images"]
+    assert record["run"] == first.run and record["time"] < time.time()
+    assert set(whole(join)["runs"]) == {first.run, second.run}
 
 
 def test_what_was_done_outlives_a_run_that_resumes_and_dies(join):
@@ -164,7 +246,7 @@ def test_a_restarted_run_keeps_what_it_had(join):
     first = join()
     done(first, "a")
     again = join(restarted=True, name=first.run)
-    assert again.records()["a"]["status"] == DONE and again.take("b")
+    assert again.records()["a"]["status"] == DONE and again.take(job("b"))
 
 
 def test_runs_with_other_options_are_kept_apart(join):

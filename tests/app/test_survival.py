@@ -14,6 +14,7 @@ import pytest
 import tifffile
 
 from app.running.memory import available_memory
+from app.running.supervise import supervise
 from app.session import runner
 from tests.app.command_line import labels, report, run_in, write
 from tests.app.crashing import errors_of, start, wait_for
@@ -29,6 +30,27 @@ def test_a_crash_of_the_process_costs_one_image(three):
     whole, images = report(three)
     assert (whole["done"], whole["failed"]) == (2, 1)
     assert "SIGSEGV" in images["b.png"]["error"]
+
+
+def test_an_interrupt_that_a_library_swallows_while_it_is_loaded_ends_the_run(capfd):
+    def load(_restarted):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise ImportError("numpy could not be loaded") from error
+        return 0
+
+    assert supervise(load, lambda _cause: False) == 130
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_what_ends_the_work_in_another_way_is_told_line_by_line(capfd):
+    def fail(_restarted):
+        raise ZeroDivisionError("of what?")
+
+    assert supervise(fail, lambda _cause: False) == 1
+    told = capfd.readouterr().err.splitlines()
+    assert told[0].startswith("Traceback") and told[-1] == "ZeroDivisionError: of what?"
 
 
 class Endless:
@@ -76,7 +98,7 @@ def test_a_full_disk_costs_an_image_and_no_other(three, capsys, monkeypatch):
 def test_memory_is_kept_to_or_refused_with_the_figure(three, capsys):
     working = RESOURCES.working_memory
     assert run_in(three, "--max-memory", working / 1e9 / 2) == 2
-    assert "--max-memory 100 MB: 200 MB are needed" in capsys.readouterr().err
+    assert "--max-memory 100MB: over 200MB are needed" in capsys.readouterr().err
     large = np.full((1500, 2000, 3), 9, np.uint8)
     write(three / "in" / "large.png", large)
     tifffile.imwrite(three / "in" / "large2.tif", large, photometric="rgb")

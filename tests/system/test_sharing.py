@@ -46,6 +46,21 @@ def test_the_image_of_a_killed_run_is_taken_over_by_one_that_waits(three):
     assert images["a.png"]["run"] != images["b.png"]["run"] == images["c.png"]["run"]
 
 
+def test_runs_over_other_images_share_a_folder_but_no_label_image(three):
+    stuck = start(three, FOR_EVER, "--threads", "1")
+    wait_for(lambda: read_records(three / "out").get("b.png"))
+    (three / "more").mkdir()
+    for name in ("b.tif", "d.png"):
+        write(three / "more" / name, picture(90))
+    command = [sys.executable, "-m", "app", *arguments(three / "more", three / "out")]
+    other = subprocess.run(command, capture_output=True, text=True, timeout=GUARD)
+    assert other.returncode == 1 and "1 of 2 images done" in other.stderr
+    assert "b.tif: b_label.tiff is made of another image (b.png)" in other.stderr
+    stuck.send_signal(signal.SIGINT)
+    errors_of(stuck)
+    assert sorted(report(three)[1]) == ["a.png", "d.png"]
+
+
 def test_an_interrupted_run_leaves_the_rest_to_the_other(three):
     stuck = start(three, FOR_EVER, "--threads", "1")
     wait_for(lambda: read_records(three / "out").get("b.png"))

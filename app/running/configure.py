@@ -1,0 +1,78 @@
+"""What the options of the command line ask for, and how run.json tells of it."""
+
+import argparse
+import dataclasses
+import socket
+import time
+from pathlib import Path
+
+import cv2
+
+from ..filters import Filters
+from ..look import Wanted
+from ..predict import Predictor
+from ..request import Request
+from ..version import provenance
+from .journal import Record
+
+# Options by which the user chooses how images are shown, and which cells are kept.
+_BY_HAND = ("channels", "percentiles", "levels", "diameter", "magnification")
+_FILTERS = tuple(field.name for field in dataclasses.fields(Filters))
+
+
+def load_predictor(options: argparse.Namespace) -> Predictor:
+    """The networks, and how images are shown where the command line says so.
+
+    Raises:
+        SettingsError: the weights can't be used.
+        DeviceError: the device can't be used.
+    """
+    # This process is all the command's own; OpenCV by itself would take every core of the machine,
+    # whatever the container's quota.
+    cv2.setNumThreads(options.threads)
+    by_hand = {key: getattr(options, key) for key in _BY_HAND if key != "channels"}
+    return Predictor(
+        options.weights,
+        options.device,
+        options.threads,
+        Wanted(**by_hand),
+        options.channels,
+        options.precision,
+    )
+
+
+def make_request(options: argparse.Namespace) -> Request:
+    """How files are read, and which cells are kept."""
+    size = options.pixel_size
+    filters = Filters(**{key: getattr(options, key) for key in _FILTERS})
+    return Request(options.stack, filters, None if size is None else (size, size))
+
+
+def describe(options: argparse.Namespace, predictor: Predictor) -> tuple[Record, Record]:
+    """All that the outputs depend on beside the image; what else is to be known of a run."""
+    made_by = provenance()
+    filters = {key: getattr(options, key) for key in _FILTERS}
+    config = {
+        "version": made_by["version"],
+        "commit": made_by["commit"],
+        "method": dataclasses.asdict(predictor.method),
+        "graphs": [dataclasses.asdict(graph) for graph in predictor.graphs],
+        "stack": options.stack,
+        **{key: getattr(options, key) for key in _BY_HAND},
+        "pixel_size": options.pixel_size,
+        **{
+            key: str(value) if key.endswith("area") and value else value
+            for key, value in filters.items()
+        },
+        "results": sorted(options.results),
+    }
+    folder = options.input if options.input.is_dir() else options.input.parent
+    about = {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "host": socket.gethostname(),
+        "input": str(Path(folder).resolve()),
+        "provider": predictor.provider,
+        "threads": options.threads,
+        "libraries": made_by["libraries"],
+    }
+    return config, about

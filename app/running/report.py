@@ -1,0 +1,62 @@
+"""The report of an output folder: at the end of a run, or of a folder from an earlier one."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .console import say
+from .journal import RUN_FILE
+from .plan import UsageError
+
+
+def make_report(folder: Path, images: Path | None = None) -> Path | None:
+    """Write the report; None, and a line that says why, where that can't be.
+
+    Args:
+        folder: of the outputs, with run.json.
+        images: their folder, where it is not the one that run.json names.
+    """
+    from ..results.report.build import write_report  # takes time, which most runs need not wait for
+
+    try:
+        whole = read_run(folder)
+        if images is None:
+            inputs = [about.get("input") for about in whole.get("runs", {}).values()]
+            images = Path(inputs[-1]) if inputs and inputs[-1] else None
+        return write_report(folder, whole, images)
+    except UsageError as error:
+        say(f"error: {error}")
+    except OSError as error:
+        say(f"error: {folder}: the report can't be written ({error.strerror})")
+    return None
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What run.json of an output folder holds.
+
+    Raises:
+        UsageError: there is none, or it was changed.
+    """
+    path = folder / RUN_FILE
+    wanted = "give the output folder of a run that has ended"
+    try:
+        whole = json.loads(path.read_text())
+        if isinstance(whole, dict) and all(
+            isinstance(r, dict) and {"image", "status"} <= r.keys() for r in whole["images"]
+        ):
+            return dict(whole)
+    except OSError as error:
+        raise UsageError(f"{path}: can't be read ({error.strerror}); {wanted}") from error
+    except (ValueError, LookupError, TypeError, RecursionError):
+        pass
+    raise UsageError(f"{path}: is not what a run has written; {wanted}")
+
+
+def report(options: argparse.Namespace) -> int:
+    """``report OUTPUT``: returns the exit status."""
+    path = make_report(options.output, options.images)
+    if path is None:
+        return 2
+    say(f"see {path}")
+    return 0

@@ -1,0 +1,134 @@
+"""One image of a run: claimed, segmented, recorded; whatever is wrong with it."""
+
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from ..files.arrays import ImageError, size_text
+from ..files.labels import RESULT_FILES, result_path
+from ..log import warnings_collected
+from ..predict import Predictor
+from ..request import Also, Request
+from ..settings import sha256
+from ..stopwatch import Progress, untold
+from .journal import DONE, FAILED, STARTED, Record, identity
+from .memory import peak_memory
+from .plan import Job
+from .records import outcome_record
+from .remedies import explain
+from .sharing import Share, TakenError
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """Does the images of a run; several threads may call it at once.
+
+    Args:
+        predictor: that segments them.
+        share: the run's part in the output folder.
+        config: hash of all that the outputs depend on.
+        request: how images are read, and which cells are kept.
+        results: what is written beside the label images, by the names on the command line.
+        max_bytes: memory for one image that is alone at work.
+        inside: what is told how far the image of a name is that is alone at work.
+
+    Attributes:
+        left: the images that other runs have claimed.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        share: Share,
+        config: str,
+        request: Request,
+        results: frozenset[str],
+        max_bytes: int,
+        inside: Callable[[str], Progress],
+    ) -> None:
+        self.predictor, self.share, self.config = predictor, share, config
+        self.request, self.results = request, results
+        self.max_bytes, self.inside = max_bytes, inside
+        self.left: list[Job] = []
+
+    def __call__(self, job: Job, max_bytes: int | None = None) -> Record | None:
+        """Do one image.
+
+        Args:
+            job: the image.
+            max_bytes: memory for it where it is not alone at work.
+
+        Returns:
+            What is to be told of it; None where another run has claimed it.
+        """
+        record: Record = {"image": job.name, "file": identity(job.source)}
+        try:
+            if not self.share.take(job):
+                self.left.append(job)
+                return None
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+        except TakenError as error:  # the record that counts is the other image's
+            return record | {"status": FAILED, "error": str(error)}
+        except OSError as error:  # the disk is full, or was taken away
+            problem = explain(error, job.source, job.target)
+            record |= {"status": FAILED, "error": problem}
+            self.share.journal.append(record)
+            return record
+        self.share.journal.append({**record, "status": STARTED})
+        if max_bytes is None:
+            record |= self._segment(job, self.max_bytes, self.inside(job.name))
+        else:
+            record |= self._segment(job, max_bytes, untold)
+        record["config"] = self.config
+        self.share.journal.append(record)
+        return record
+
+    def _segment(self, job: Job, max_bytes: int, progress: Progress) -> Record:
+        """What is to be told of an image once it is segmented, whatever is wrong with it.
+
+        The peak of memory in it is the process', so others at work at the same time count, too.
+        """
+        source, record = job.source, Record(status=FAILED)
+        with warnings_collected() as warnings:
+            try:
+                what = self.request, max_bytes, progress, self._also(job)
+                record |= outcome_record(self.predictor.predict_file(source, job.target, *what))
+                record |= {"label": job.label, "label_sha256": sha256(job.target)}
+                record |= self._results(job) | {"status": DONE}
+            except ImageError as error:
+                record["error"] = str(error)
+            except MemoryError as error:
+                reason = str(error) or f"{size_text(peak_memory())} in use"
+                record["error"] = (
+                    f"{source}: not enough memory ({reason}); give more (--max-memory), save the "
+                    "image as a tiled TIFF, which is read in parts, or cut it into several"
+                )
+            except OSError as error:
+                record["error"] = explain(error, source, job.target)
+            # One image, whatever is wrong with it, must not cost the others.
+            except Exception as error:
+                problem = f"{type(error).__name__}: {error}"
+                record["error"] = f"{source}: {problem}; please report this image"
+        return {**record, "peak_memory": peak_memory(), "warnings": warnings}
+
+    def _also(self, job: Job) -> Also | None:
+        """What writes more than the label image, if anything is wanted."""
+        if not self.results & RESULT_FILES.keys():
+            return None
+        from ..results.writer import ResultWriter  # takes time, which most runs need not wait for
+
+        return partial(ResultWriter, job.target, self.results, job.name)
+
+    def _results(self, job: Job) -> Record:
+        """The paths of what was written beside the label image; what is older is warned of."""
+        beside = {kind: result_path(job.target, kind) for kind in RESULT_FILES}
+        for kind, path in beside.items():
+            if kind not in self.results and os.path.exists(path):  # noqa: PTH110  # nor too long
+                logger.warning("%s is of an earlier run, and may not fit this one", path.name)
+        folder = Path(job.label).parent
+        made = {kind: (folder / path.name).as_posix() for kind, path in beside.items()}
+        made = {kind: path for kind, path in made.items() if kind in self.results}
+        return {"results": made} if made else {}
