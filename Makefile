@@ -27,7 +27,7 @@ run: export OUT_FOLDER = $(value OUT)
 .PHONY: run test test-training test-system smoke container lock clean
 
 run: .venv/runtime.stamp
-	$(VENV_PYTHON) -m app "$$IN_FOLDER" "$$OUT_FOLDER"
+	$(VENV_PYTHON) -m app "$$IN_FOLDER" "$$OUT_FOLDER" --results all
 
 test: .venv/test.stamp
 	$(VENV_PYTHON) -m ruff format --check

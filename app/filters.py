@@ -59,7 +59,7 @@ class Filters:
         if self.max_area is not None:
             stays &= areas <= self.max_area.pixels(pixel_size)
         if self.min_score is not None:
-            stays[1:] &= scores >= self.min_score
+            stays[1:] &= ~(scores < self.min_score)  # of given boxes none is known
         if self.exclude_edges:
             height, width = canvas.shape
             rows, columns = slice(0, height), slice(0, width)

@@ -12,6 +12,15 @@ from .trial import Choice
 
 
 @dataclass(frozen=True)
+class Outlined:
+    """The cells in some boxes."""
+
+    labels: Labels
+    confidences: NDArray[np.float32]
+    """(N,) of each box's mask, as ``confidence`` has it."""
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The cells of an image, and how it was shown to find them."""
 

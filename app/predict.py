@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from .detect import detect
 from .files.arrays import Pixels
+from .files.boxes import check_boxes
 from .files.label_stack import LabelWriter
 from .files.labels import Canvas, Labels
 from .files.open import channel_names, open_image, pixel_size, resident_bytes
@@ -21,7 +21,7 @@ from .graphs import open_graphs
 from .levels import survey
 from .look import Wanted
 from .normalise import Normalised
-from .outcome import Outcome, Prediction
+from .outcome import Outcome, Outlined, Prediction
 from .overrides import Asked, for_image
 from .paste import Mask, paste, relabel, visits
 from .request import Also, Request
@@ -106,7 +106,8 @@ class Predictor:
             wanted = for_image(source, image.shape, names, *given)
             size = request.pixel_size or pixel_size(source, image)
             request.filters.check(source, size)
-            asked = left, wanted, request.filters, size
+            check_boxes(source, request.boxes, image.shape)
+            asked = left, wanted, request.filters, size, request.boxes
             more = also(names, size, grid) if also else nullcontext()
             with LabelWriter(target, grid, size) as writer, more as taker:
                 done = segment_planes(
@@ -128,6 +129,7 @@ class Predictor:
         wanted: Wanted | None = None,
         filters: Filters | None = None,
         pixel_size: Size | None = None,
+        boxes: NDArray[np.float32] | None = None,
     ) -> Prediction:
         """Outline every cell of an image; see the function of this name."""
         batches = 1 if self.on_cpu else self.resources.window_batch, self.resources.crop_batch
@@ -142,6 +144,7 @@ class Predictor:
             wanted=wanted,
             filters=filters,
             pixel_size=pixel_size,
+            boxes=boxes,
         )
 
 
@@ -158,6 +161,7 @@ def predict(
     wanted: Wanted | None = None,
     filters: Filters | None = None,
     pixel_size: Size | None = None,
+    boxes: NDArray[np.float32] | None = None,
 ) -> Prediction:
     """Outline every cell of an image.
 
@@ -176,6 +180,7 @@ def predict(
         wanted: how the image is shown, where that is not to be chosen.
         filters: which cells are kept; by default all.
         pixel_size: (y, x) micrometres, for filters.
+        boxes: (N, 4) xyxy, inside the image, whose cells are wanted; by default they are detected.
 
     Raises:
         MemoryError: there is not enough.
@@ -188,32 +193,25 @@ def predict(
     look, found = choice.look, choice.found
     normal = Normalised(image, look.limits, look.channels)
     with watch("detect"):
-        if not look.channels:
+        if boxes is not None:
+            found = boxes, np.full(len(boxes), np.nan, np.float32)
+        elif not look.channels:
             logger.warning("nothing stands out of the noise: no cell is looked for")
             found = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
         elif found is None:
             place = look.magnification, window_batch, watch.progress
             found = detect(normal, detector, method, max_bytes, *place)
-    boxes, scores = found
+    places, scores = found
 
     def kept(areas: NDArray[np.int64], canvas: Canvas) -> NDArray[np.bool_]:
         return (filters or Filters()).kept(areas, scores, canvas, pixel_size)
 
     how = crop_batch, canvas, watch.progress, kept
     with watch("segment"):
-        outlined = outline(normal, boxes, segmenter, method, *how)
+        outlined = outline(normal, places, segmenter, method, *how)
     labels = outlined.labels
     stay = labels.numbers[1:] > 0
-    return Prediction(labels, boxes[stay], scores[stay], outlined.confidences[stay], choice)
-
-
-@dataclass(frozen=True)
-class Outlined:
-    """The cells in some boxes."""
-
-    labels: Labels
-    confidences: NDArray[np.float32]
-    """(N,) of each box's mask, as ``confidence`` has it."""
+    return Prediction(labels, places[stay], scores[stay], outlined.confidences[stay], choice)
 
 
 def outline(

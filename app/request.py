@@ -5,6 +5,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .files.arrays import Pixels
 from .files.pixel_size import Size
 from .files.stacks import Grid
@@ -32,3 +35,5 @@ class Request:
     filters: Filters = field(default_factory=Filters)
     pixel_size: Size | None = None
     """(y, x) micrometres, where the file is not to be asked."""
+    boxes: NDArray[np.float32] | None = None
+    """(N, 4) xyxy, pixels of the image: the cells in these instead of those that are detected."""

@@ -13,6 +13,7 @@ Columns of the table:
 - kills: how often the run was killed;
 - in an image: kills at which an image had been begun and not ended;
 - restarts: kills, and runs that ended before they were killed;
+- labels there: label files that were there just after the kills, on average;
 - equal files: label files that are in the end those of the undisturbed run;
 - broken: label files that could not be read just after a kill, or differed from those of the
   undisturbed run: somebody may open them at any time;
@@ -89,7 +90,7 @@ def torment(
         busy = sum(work) / available_threads()  # as many images are worked on at once
         reach = passed - busy + REACH * busy / len(work)
 
-        kills = inside = ended = 0
+        kills = inside = ended = there = 0
         broken: set[str] = set()
         while kills < wanted_kills:
             before = written(killed)
@@ -100,6 +101,7 @@ def torment(
                 begun = written(killed) != before
                 records = read_records(killed).values()
                 inside += begun and any(record["status"] == STARTED for record in records)
+                there += len(list(killed.glob("*_label.tiff")))
             else:
                 ended += 1
                 statuses.append(status)
@@ -113,10 +115,14 @@ def torment(
     equal = sum(found.get(name) == wanted[name] for name in labels)
     leftovers = sorted(found.keys() - wanted.keys())
     done = [record["status"] for record in read_records(killed).values()].count("done")
-    print("| kills | in an image | restarts | equal files | broken | leftovers | in run.json |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
     print(
-        f"| {kills} | {inside} | {kills + ended} | {equal} of {len(labels)} "
+        "| kills | in an image | restarts | labels there | equal files | broken | leftovers "
+        "| in run.json |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        f"| {kills} | {inside} | {kills + ended} | {there / max(kills, 1):.1f} "
+        f"| {equal} of {len(labels)} "
         f"| {', '.join(sorted(broken)) or 'none'} | {', '.join(leftovers) or 'none'} "
         f"| {done} done |"
     )

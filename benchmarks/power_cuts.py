@@ -9,7 +9,7 @@ continued with --resume. If a run ends before its power is cut, up to three labe
 and it is started again, until all cuts are used. The last run is left alone.
 
 Needs Linux, root, and mkfs.ext4. The table's columns are those of benchmarks.kills, as is the exit
-status.
+status; that an image had been begun is not known, since journals need not reach the disk.
 """
 
 import argparse

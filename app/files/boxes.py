@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import ImageError
+
 _COLUMNS = ("image", "x0", "y0", "x1", "y1")
 _WANTED = (
     "a CSV file with the columns image, x0, y0, x1, y1, or GeoJSON whose features have the name of "
@@ -22,7 +24,12 @@ class BoxesError(ValueError):
     """A file of boxes that can't be used: names it, the line or feature, and what is wrong."""
 
 
-def read_boxes(path: Path, only: str | None = None) -> dict[str, NDArray[np.float32]]:
+Boxes = dict[str, NDArray[np.float32]]
+"""(N, 4) xyxy of each image, by its name."""
+NO_BOXES = np.zeros((0, 4), np.float32)
+
+
+def read_boxes(path: Path, only: str | None = None) -> Boxes:
     """The boxes of each image.
 
     Args:
@@ -53,6 +60,30 @@ def read_boxes(path: Path, only: str | None = None) -> dict[str, NDArray[np.floa
             )
         found[image].append(values)
     return {image: np.array(boxes, np.float32) for image, boxes in found.items()}
+
+
+def check_boxes(path: Path, boxes: NDArray[np.float32] | None, shape: tuple[int, ...]) -> None:
+    """See that boxes are those of an image.
+
+    Args:
+        path: of the image.
+        boxes: (N, 4) xyxy, or none are given.
+        shape: (H, W) of the image.
+
+    Raises:
+        ImageError: one lies outside of it.
+    """
+    if boxes is None:
+        return
+    height, width = shape[:2]
+    outside = (boxes[:, :2] >= (width, height)).any(1) | (boxes[:, 2:] <= 0).any(1)
+    if outside.any():
+        number = int(np.flatnonzero(outside)[0])
+        x0, y0, x1, y1 = boxes[number].tolist()
+        raise ImageError(
+            f"{path}: has {width} x {height} pixels, but box {number} is x0 {x0:g}, y0 {y0:g}, x1 "
+            f"{x1:g}, y1 {y1:g}; give boxes in pixels from its top left corner"
+        )
 
 
 def _rows(path: Path, text: str, _only: str | None) -> Iterator[tuple[str, str, list[float]]]:

@@ -8,15 +8,20 @@ from pathlib import Path
 
 import cv2
 
+from ..files.boxes import Boxes, BoxesError, read_boxes
 from ..filters import Filters
 from ..look import Wanted
 from ..predict import Predictor
 from ..request import Request
+from ..settings import sha256
 from ..version import provenance
+from .console import say
 from .journal import Record
+from .plan import Job, UsageError
 
 # Options by which the user chooses how images are shown, and which cells are kept.
 _BY_HAND = ("channels", "percentiles", "levels", "diameter", "magnification")
+_FEW = 5  # names in a message
 _FILTERS = tuple(field.name for field in dataclasses.fields(Filters))
 
 
@@ -48,6 +53,29 @@ def make_request(options: argparse.Namespace) -> Request:
     return Request(options.stack, filters, None if size is None else (size, size))
 
 
+def given_boxes(options: argparse.Namespace, jobs: list[Job]) -> Boxes | None:
+    """The boxes that the user gives, by the image's name; None where cells are to be detected.
+
+    Raises:
+        UsageError: the file can't be used, or stacks are segmented plane by plane.
+    """
+    if options.boxes is None:
+        return None
+    if options.stack == "each":
+        raise UsageError("--boxes says not of which plane they are; choose one with --stack NUMBER")
+    try:
+        boxes = read_boxes(options.boxes, jobs[0].name if len(jobs) == 1 else None)
+    except BoxesError as error:
+        raise UsageError(str(error)) from error
+    unknown = sorted(boxes.keys() - {job.name for job in jobs})
+    without = sorted({job.name for job in jobs} - boxes.keys())
+    for names, what in ((unknown, "not among the images"), (without, "without a box in it")):
+        if names:
+            more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+            say(f"warning: {options.boxes}: {what}: {', '.join(names[:_FEW])}{more}")
+    return boxes
+
+
 def describe(options: argparse.Namespace, predictor: Predictor) -> tuple[Record, Record]:
     """All that the outputs depend on beside the image; what else is to be known of a run."""
     made_by = provenance()
@@ -64,6 +92,7 @@ def describe(options: argparse.Namespace, predictor: Predictor) -> tuple[Record,
             key: str(value) if key.endswith("area") and value else value
             for key, value in filters.items()
         },
+        "boxes": None if options.boxes is None else sha256(options.boxes),
         "results": sorted(options.results),
     }
     folder = options.input if options.input.is_dir() else options.input.parent

@@ -175,6 +175,13 @@ def add_options_of_results(parser: argparse.ArgumentParser) -> None:
         help="of a side of a pixel, for all images (default: as each file says)",
     )
     group.add_argument(
+        "--boxes",
+        type=types.path,
+        metavar="FILE",
+        help="the cells in these boxes, instead of those that the detector finds: CSV with the\n"
+        "columns image, x0, y0, x1, y1, or GeoJSON",
+    )
+    group.add_argument(
         "--exclude-edges",
         action="store_true",
         help="leave out the cells that touch the border of the image",

@@ -10,7 +10,7 @@ from ..files.folder import Listing, describe_passed
 from ..predict import Predictor
 from ..session import DeviceError
 from ..settings import SettingsError
-from .configure import describe, load_predictor, make_request
+from .configure import describe, given_boxes, load_predictor, make_request
 from .console import counted, progress, say
 from .journal import FAILED, Record, new_run
 from .loop import await_others, do_all, plan_together
@@ -49,6 +49,7 @@ def run(
     try:
         listing = list_images(options.input, options.recursive, options.output)
         jobs, clashes = plan_jobs(listing, options.output)
+        boxes = given_boxes(options, jobs)
         predictor = load_predictor(options)
         max_bytes = image_memory(options.max_memory, predictor.resources.working_memory)
         config, about = describe(options, predictor)
@@ -81,7 +82,7 @@ def run(
         tally.add(record)
     try:
         with progress(len(jobs), len(settled)) as bar:
-            what = make_request(options), options.results, max_bytes, bar.inside
+            what = make_request(options), options.results, max_bytes, bar.inside, boxes
             work = Worker(predictor, share, config_hash, *what)
             for record in chain(do_all(work, waiting, together), await_others(work, share)):
                 tally.add(record)

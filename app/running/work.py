@@ -3,10 +3,12 @@
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from ..files.arrays import ImageError, size_text
+from ..files.boxes import NO_BOXES, Boxes
 from ..files.labels import RESULT_FILES, result_path
 from ..log import warnings_collected
 from ..predict import Predictor
@@ -34,6 +36,7 @@ class Worker:
         results: what is written beside the label images, by the names on the command line.
         max_bytes: memory for one image that is alone at work.
         inside: what is told how far the image of a name is that is alone at work.
+        boxes: by the image's name, where the detector is not asked.
 
     Attributes:
         left: the images that other runs have claimed.
@@ -48,10 +51,11 @@ class Worker:
         results: frozenset[str],
         max_bytes: int,
         inside: Callable[[str], Progress],
+        boxes: Boxes | None = None,
     ) -> None:
         self.predictor, self.share, self.config = predictor, share, config
         self.request, self.results = request, results
-        self.max_bytes, self.inside = max_bytes, inside
+        self.max_bytes, self.inside, self.boxes = max_bytes, inside, boxes
         self.left: list[Job] = []
 
     def __call__(self, job: Job, max_bytes: int | None = None) -> Record | None:
@@ -94,7 +98,10 @@ class Worker:
         source, record = job.source, Record(status=FAILED)
         with warnings_collected() as warnings:
             try:
-                what = self.request, max_bytes, progress, self._also(job)
+                request = self.request
+                if self.boxes is not None:
+                    request = replace(request, boxes=self.boxes.get(job.name, NO_BOXES))
+                what = request, max_bytes, progress, self._also(job)
                 record |= outcome_record(self.predictor.predict_file(source, job.target, *what))
                 record |= {"label": job.label, "label_sha256": sha256(job.target)}
                 record |= self._results(job) | {"status": DONE}

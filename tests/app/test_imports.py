@@ -105,7 +105,7 @@ def test_the_predictors_tests_need_no_pytorch():
             waiting |= TRAINING[module][1]
         seen.add(module)
     assert {"training.metric", "scipy.sparse", "numpy"} <= seen
-    assert {top(name) for name in seen}.isdisjoint({"torch", "torchvision", "skimage"})
+    assert {top(name) for name in seen}.isdisjoint({"torch", "torchvision"})
 
 
 def test_the_predictor_loads_nothing_of_training():

@@ -57,11 +57,11 @@ def test_what_is_published_names_the_version():
 
 def test_every_room_is_in_the_package():
     wanted = {"vsm", "vsm.weights"}
-    wanted |= {f"vsm.{path.parent.name}" for path in Path("app").glob("*/__init__.py")}
+    rooms = Path("app").glob("*/**/__init__.py")
+    wanted |= {".".join(("vsm", *path.parts[1:-1])) for path in rooms}
     settings = PROJECT["tool"]["setuptools"]
     assert sorted(settings["packages"]) == sorted(wanted)
     assert settings["package-dir"] == {"vsm": "app", "vsm.weights": "weights"}
-    assert not list(Path("app").glob("*/*/__init__.py"))
 
 
 def test_every_graph_is_in_the_package():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.files.labels import Labels
-from app.predict import Outlined
+from app.outcome import Outlined
 from app.settings import SettingsError, load_settings
 from tests.training.tiny_dataset import discs
 from training import ablations
