@@ -19,11 +19,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from app.files.arrays import FileArray
 from app.files.open import read_image
+from app.normalise import Normalised
 from app.results.cells import find_boxes
-from app.results.measure import measure
+from app.results.geojson import Measurements, write_geojson
+from app.results.measure import Columns, measure
+from app.results.outlines import outlines
+from app.results.overlay import write_overlay
+from app.results.rois import write_rois
 from app.results.table import write_table
 
 ROOT = Path(__file__).parent.parent
@@ -51,9 +57,29 @@ def main() -> None:
             columns = measure(labels, image, boxes, certain, certain, CHANNELS, PIXEL_SIZE)
         with stage("table"):
             write_table(folder / "cells.csv", [columns])
-        size = (folder / "cells.csv").stat().st_size
+        with stage("GeoJSON and ROIs"):
+            write_outlines(folder, labels, boxes, columns)
+        with stage("overlay"):
+            shown = Normalised(image, ((0.0, 40_000.0),) * len(CHANNELS))
+            write_overlay(folder / "overlay.jpg", shown, labels, boxes, PIXEL_SIZE)
+        files = ("cells.csv", "cells.geojson", "rois.zip", "overlay.jpg")
+        sizes = ", ".join(f"{name} {(folder / name).stat().st_size / 1e6:.1f} MB" for name in files)
     height, width = labels.shape
-    print(f"{height * width / 1e6:.1f} megapixels, {count:,} cells, table of {size / 1e6:.1f} MB")
+    print(f"{height * width / 1e6:.1f} megapixels, {count:,} cells; {sizes}")
+
+
+def write_outlines(
+    folder: Path, labels: FileArray, boxes: NDArray[np.int64], columns: Columns
+) -> None:
+    """Both files of outlines, each cell traced once, as app/results/writer.py does it."""
+    with (
+        write_geojson(folder / "cells.geojson", "a") as features,
+        write_rois(folder / "rois.zip") as rois,
+    ):
+        measurements = Measurements(columns)
+        for cell, outline in outlines(labels, boxes):
+            features.add(cell, outline, measurements)
+            rois.add(cell, outline)
 
 
 @contextmanager
