@@ -31,7 +31,7 @@ RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     && if [ -z "${CUDA_VERSION:-}" ]; then \
         rm /opt/venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime_providers_cuda.so; fi
 WORKDIR /workspace
-COPY predict.sh ./
+COPY predict.sh CITATION.cff ./
 COPY app/ app/
 COPY weights/ weights/
 # The commit, which --version and run.json tell, is optional.

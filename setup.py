@@ -1,6 +1,7 @@
-"""Writes the commit into what is built; everything else stands in pyproject.toml."""
+"""Writes the commit, and how to cite, into what is built; all else stands in pyproject.toml."""
 
 import runpy
+import shutil
 from pathlib import Path
 
 from setuptools import setup
@@ -22,6 +23,7 @@ class _Build(build_py):
         super().run()
         if not self.editable_mode:  # which installs the checkout itself
             _stamp(Path(self.build_lib, "vsm"))
+            shutil.copy(_ROOT / "CITATION.cff", Path(self.build_lib, "vsm"))  # for the report
 
 
 class _Source(sdist):

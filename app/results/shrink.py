@@ -54,12 +54,15 @@ def shrink_labels(
         (h, w) int32.
     """
     small = np.empty(size, np.int32)
+    there = np.zeros(len(boxes) + 1, bool)
     scale = np.array(size) / labels.shape[:2]
     rows, columns = map(_middles, size, labels.shape[:2])
     for (y0, x0, y1, x1), (top, left, bottom, right) in _parts(labels.shape, size):
         part = labels[top:bottom, left:right]
-        small[y0:y1, x0:x1] = part[np.ix_(rows[y0:y1] - top, columns[x0:x1] - left)]
-    lost = np.flatnonzero(np.bincount(small.ravel(), minlength=len(boxes) + 1)[1:] == 0)
+        found = part[np.ix_(rows[y0:y1] - top, columns[x0:x1] - left)]
+        there[found] = True
+        small[y0:y1, x0:x1] = found
+    lost = np.flatnonzero(~there[1:])
     x, y = (boxes[lost, :2] + boxes[lost, 2:]).T / 2
     small[(y * scale[0]).astype(int), (x * scale[1]).astype(int)] = lost + 1
     return small

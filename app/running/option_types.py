@@ -99,4 +99,6 @@ def results(text: str) -> frozenset[str]:
         raise argparse.ArgumentTypeError(
             f"{text}: all was wanted, or some of {', '.join(RESULTS)} with commas between them"
         )
+    if "report" in names:
+        names.add("table")  # from which it has the scores
     return frozenset(names)

@@ -7,6 +7,7 @@ import json
 import re
 import urllib.parse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +32,9 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.elements, self.texts, self._open = [], [], []
+        self.elements: list[tuple[str, dict]] = []
+        self.texts: list[str] = []
+        self._open: list[str] = []
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
@@ -76,7 +79,12 @@ class Made:
         self.inputs, self.outputs = folder / "in", folder / "out"
         self.inputs.mkdir()
         self.outputs.mkdir()
-        self.run = {"version": "1.2.3", "commit": "0" * 40, "stack": "refuse", "images": []}
+        self.run: dict[str, Any] = {
+            "version": "1.2.3",
+            "commit": "0" * 40,
+            "stack": "refuse",
+            "images": [],
+        }
         self.run["runs"] = {"r": {"started": "2026-11-02T03:04:05Z", "host": "lab"}}
         self.run["method"] = {"score_threshold": 0.4}
         self.run["graphs"] = [{"file": "detector.onnx", "sha256": "ab12"}]
@@ -612,3 +620,12 @@ def test_only_images_too_large_for_their_overlay_have_one(made, monkeypatch):
     links = [each["href"] for each in made.report().all("a")]
     assert "a_zoom.html" in links and (made.outputs / "a_zoom" / "image" / "0" / "0_0.jpg").exists()
     assert not list(made.outputs.glob(".*"))
+
+
+def test_a_zoomable_page_that_cannot_be_written_costs_only_itself(made, monkeypatch):
+    made.done("a.png")
+    monkeypatch.setattr(gathering, "MAX_SIDE", 70)
+    (made.outputs / "a_zoom.html").mkdir()
+    page = made.report()
+    assert "its zoomable page can't be written" in page.text
+    assert decoded(pictures(page)[0])[15, 15].min() > 150  # of the image

@@ -8,13 +8,16 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
 
+from app.files.open import decode, read_image
 from app.results.cells import find_boxes
 from app.results.overlay import write_overlay
 from app.results.report import write_report
@@ -53,15 +56,16 @@ class Outputs:
     """Folders as a run on copies of the samples leaves them."""
 
     def __init__(self, folder: Path) -> None:
-        self.inputs, self.outputs, self.records = folder / "in", folder / "out", []
+        self.inputs, self.outputs = folder / "in", folder / "out"
+        self.records: list[dict] = []
         self.inputs.mkdir(parents=True)
         self.outputs.mkdir()
 
     def add_sample(self, number: int, name: str, scores: np.ndarray | None = None) -> None:
         source = SAMPLES[number % len(SAMPLES)]
         labels = tifffile.imread(f"samples/labels/{source.stem}_label.tiff")
-        image = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
-        channels = list(range(min(3, image.shape[2]))) if image.ndim == 3 else [0]
+        image = read_image(source)
+        channels = list(range(image.shape[2])) if image.ndim == 3 else [0]
         look = {"channels": channels, "limits": [[0, 255]] * len(channels), "usual": True}
         record = done(name, labels, look=look)
         shutil.copy(source, self.inputs / name)
@@ -108,7 +112,7 @@ def add_slide(made: Outputs) -> None:
     image = np.where(labels[..., None] > 0, (95, 70, 150), (236, 222, 232)).astype(np.uint8)
     image += rng.integers(0, 15, image.shape, np.uint8)
     labels = labels.astype(np.uint16)
-    tiles = {"tile": (512, 512), "compression": "zlib"}
+    tiles: dict[str, Any] = {"tile": (512, 512), "compression": "zlib"}
     tifffile.imwrite(made.inputs / "slide.tif", image, photometric="rgb", **tiles)
     tifffile.imwrite(made.outputs / "slide_label.tiff", labels, **tiles)
     look = {"channels": [0, 1, 2], "limits": [[0, 255]] * 3, "usual": True}
@@ -122,6 +126,7 @@ class Browser:
 
     def __init__(self, driver) -> None:
         self.driver = driver
+        self._loaded: list[str] = []
 
     def open(self, page: Path) -> None:
         self.resize(*WIDE)
@@ -146,30 +151,37 @@ class Browser:
     def shown(self, selector: str) -> list[str]:
         return [each.text for each in self.all(selector) if each.is_displayed()]
 
-    def until(self, script: str) -> None:
+    def until(self, holds: Callable[[], bool]) -> None:
         end = time.monotonic() + 30
-        while not self.run(script):
-            assert time.monotonic() < end, script
+        while not holds():
+            assert time.monotonic() < end
             time.sleep(0.1)
+
+    @property
+    def loaded(self) -> list[str]:
+        """The addresses of all that the pages have asked for."""
+        for line in self.driver.get_log("performance"):
+            message = json.loads(line["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                about = message["params"]
+                if about["documentURL"].startswith("file:"):  # not the browser's own first page
+                    self._loaded.append(about["request"]["url"])
+        return self._loaded
+
+    def has_loaded(self, part: str) -> bool:
+        return any(part in address for address in self.loaded)
 
     def picture(self, name: str) -> np.ndarray:
         data = self.driver.get_screenshot_as_png()
         if folder := os.environ.get("REPORT_PICTURES"):
             Path(folder, f"{name}.png").write_bytes(data)
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1].astype(int)
+        return decode(data)[:, :, :3].astype(int)
 
     def check(self) -> None:
         """It has complained of nothing, and loaded nothing but files."""
         assert self.driver.get_log("browser") == []
-        loaded = 0
-        for line in self.driver.get_log("performance"):
-            message = json.loads(line["message"])["message"]
-            if message["method"] == "Network.requestWillBeSent":
-                about = message["params"]
-                if about["documentURL"].startswith("file:"):
-                    assert about["request"]["url"].startswith(("file:", "data:", "blob:"))
-                    loaded += 1
-        assert loaded
+        assert self.loaded
+        assert all(url.startswith(("file:", "data:", "blob:")) for url in self.loaded)
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +211,7 @@ def browser(driver, site):
 
 NAMES = "#table tbody tr:not([hidden]) th bdi"
 CARDS = "#sheet > li h3"
+PICTURE = "#sheet > li:not([hidden]) .picture"
 
 
 def test_first_look(browser):
@@ -225,7 +238,7 @@ def test_sort_by_clicks_on_the_table(browser):
     counts = [int(t.replace(",", "")) for t in browser.shown("#table td:nth-child(2)") if t]
     assert counts == sorted(counts, reverse=True) and len(counts) == 23
     browser.click("[data-key=cells] button")
-    again = [t for t in browser.shown("#table td:nth-child(2)")]
+    again = browser.shown("#table td:nth-child(2)")
     assert [int(t.replace(",", "")) for t in again if t] == counts[::-1]
     assert again[-1] == ""  # of what failed nothing is known: last, whichever way
     assert browser.run("document.querySelector('[data-key=cells]').ariaSort") == "ascending"
@@ -269,7 +282,7 @@ def stroke(browser, selector: str) -> str:
 
 def test_enlarge_switch_outlines_and_colour_by_score(browser):
     browser.all("#find")[0].send_keys("well3.png")
-    browser.click("#sheet .picture")
+    browser.click(PICTURE)
     assert browser.shown("#large-name") == ["well3.png"]
     paths = browser.all(".stage .cells path")
     labels = tifffile.imread(f"samples/labels/{SAMPLES[3].stem}_label.tiff")
@@ -309,7 +322,7 @@ def test_by_keyboard_alone(browser):
     browser.type("\ue012")  # left
     assert browser.shown("#large-name") == ["empty.png"]
     browser.type("\ue00c")  # Escape
-    browser.until("!document.getElementById('large').open")
+    browser.until(lambda: not browser.shown("#large"))
     assert "picture" in focused()  # where it was
 
 
@@ -317,7 +330,7 @@ def test_narrow_window(browser):
     browser.resize(*NARROW)
     browser.picture("narrow")
     assert browser.run("document.documentElement.scrollWidth") <= NARROW[0]
-    browser.click("#sheet .picture")
+    browser.click(PICTURE)
     browser.picture("narrow_large")
     stage = browser.all(".stage")[0].rect
     assert stage["width"] > 350 and stage["height"] > 250
@@ -335,19 +348,17 @@ def test_dark_mode(browser):
 
 def test_slide_zooms_to_full_resolution(browser, site):
     browser.all("#find")[0].send_keys("slide")
-    browser.click("#sheet .picture")
+    browser.click(PICTURE)
     links = {link.text: link for link in browser.all("#facts a")}
     assert {"overlay", "zoom"} <= set(links)
     links["zoom"].click()
-    loaded = "performance.getEntriesByType('resource').map((e) => e.name)"
-    browser.until(f"{loaded}.some((name) => name.includes('/lines/'))")
-    assert not browser.run(f"{loaded}.some((name) => name.includes('/image/4/'))")
+    browser.until(lambda: browser.has_loaded("/lines/"))
     browser.picture("zoom_whole")
+    assert not browser.has_loaded("/image/4/")
     for _ in range(5):
         browser.click("#in")
         time.sleep(0.6)  # the movement
-    browser.until(f"{loaded}.some((name) => name.includes('/image/4/'))")
-    browser.until(f"{loaded}.some((name) => name.includes('/lines/4/'))")
+    browser.until(lambda: browser.has_loaded("/image/4/") and browser.has_loaded("/lines/4/"))
     time.sleep(1)
     with_lines = browser.picture("zoom_closer")
     assert "µm" in browser.shown("#scale")[0]

@@ -191,11 +191,17 @@ class _Files:
                     raise ValueError("it has another size now")
                 shown = _as_shown(image, look)
                 if max(labels.shape) > MAX_SIDE:
-                    write_zoom(self.base, shown, labels, boxes, self.record.get("pixel_size"))
+                    self._zoom(shown, labels, boxes)
                 return make_picture(shown, *given)
         except _BROKEN as error:
             self.remarks.append(f"only its cells are shown, for the image can't be read: {error}")
             return make_picture(Silhouette(labels), *given)
+
+    def _zoom(self, image: Pixels, labels: LabelImage, boxes: NDArray[np.int64]) -> None:
+        try:
+            write_zoom(self.base, image, labels, boxes, self.record.get("pixel_size"))
+        except OSError as error:
+            self.remarks.append(f"its zoomable page can't be written: {error}")
 
     def _scores(self, count: int) -> NDArray[np.float32]:
         """(N,) scores of the cells of all planes, from the table; none if that is not there."""

@@ -11,6 +11,7 @@ from .suspicion import TO_LOOK_AT, Reason
 from .text import quote, short, text
 
 _FEW = 3  # reasons that are told under a picture in the sheet
+_DENSE = 400  # outlines of a small picture that must be thin, lest they hide it
 _ALL = 1e9  # more suspicious than any image: one that failed
 
 
@@ -80,6 +81,7 @@ def _drawing(picture: Picture | None, entry: Entry, number: int) -> str:
     if picture is None:
         return '<div class="picture none">no picture</div>'
     height, width = picture.size
+    dense = ' class="dense"' if len(picture.labels) > _DENSE else ""
     data = base64.b64encode(picture.webp).decode()
     lines = ""
     if picture.path:
@@ -94,7 +96,7 @@ def _drawing(picture: Picture | None, entry: Entry, number: int) -> str:
         )
     return (
         f'<button type="button" class="picture" aria-label="Enlarge {text(entry.name)}">'
-        f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">'
+        f'<svg viewBox="0 0 {width} {height}" aria-hidden="true"{dense}>'
         f'<image width="{width}" height="{height}" preserveAspectRatio="none" '
         f'href="data:image/webp;base64,{data}"/>{lines}</svg></button>'
     )
