@@ -2,6 +2,7 @@
 
     python -m app INPUT OUTPUT
     python -m app report OUTPUT
+    python -m app merge OUTPUT
 
 INPUT is a folder or one file. For each image NAME.EXT, OUTPUT/NAME_label.tiff is a label image of
 the same height and width: 0 is background, 1 to N are the cells. OUTPUT/run.json tells what became
@@ -13,9 +14,9 @@ import os
 import sys
 
 from .running.console import flush, open_streams, say
-from .running.journal import new_run
-from .running.options import parse, parse_report
+from .running.options import parse, parse_merge, parse_report
 from .running.owner import AccessError, work_as_owner
+from .running.shard_number import name_run, records_folder
 from .running.supervise import blame_image, supervise
 
 
@@ -23,22 +24,28 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     open_streams()
     given = sys.argv[1:] if arguments is None else arguments
-    is_report = given[:1] == ["report"]
+    command = given[0] if given[:1] in (["report"], ["merge"]) else ""
     try:
-        options = parse_report(given[1:]) if is_report else parse(given, __doc__ or "")
+        if command:
+            options = (parse_report if command == "report" else parse_merge)(given[1:])
+        else:
+            options = parse(given, __doc__ or "")
     finally:
         flush()  # of --help and --version, which end the process
     try:
-        work_as_owner(options.output if is_report else options.input, options.output)
+        work_as_owner(options.output if command else options.input, options.output)
     except AccessError as error:
         say(f"error: {error}")
         return 2
 
-    name, process = new_run(), os.getpid()
+    shard = None if command else options.shard
+    name, process = name_run(shard), os.getpid()
+    records = records_folder(options.output, shard)
 
     def work(restarted: bool) -> int:
         # Only the child needs these libraries, and libraries with threads must not be forked.
         try:
+            from .running.merge import merge
             from .running.report import report
             from .running.run import run
         except ModuleNotFoundError as error:
@@ -48,9 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
                 file=sys.stderr,  # not by say, which needs a package
             )
             return 2
-        return report(options) if is_report else run(options, name, process, restarted=restarted)
+        if command:
+            return report(options) if command == "report" else merge(options)
+        return run(options, name, process, restarted=restarted)
 
-    return supervise(work, lambda cause: blame_image(options.output, name, cause))
+    return supervise(work, lambda cause: blame_image(records, name, cause))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ from .kinds import HEAD, PNG, READ, SUFFIXES, TIFF, identify, remedy
 from .ome import read_ome
 
 _NO_IMAGE, _FOLDER, _DEAD_LINK, _NO_FILE = "no image", "a folder", "a dead link", "no file"
-_KNOWN = "a folder again"
+_KNOWN, _OUTPUT = "a folder again", "an output folder"
+_RUN = "run.json"
+_RUN_HEADER = 4096  # bytes of it in which its first keys are
 _ZARR = "OME-Zarr"
 _ZARR_FILES = (".zgroup", ".zattrs", "zarr.json")
 _MAX_NAMES = 5  # in a message
@@ -23,7 +25,7 @@ class Passed:
     Attributes:
         path: of a file or folder.
         reason: what it is: the name of a format that can't be read, or ``no image``, ``a folder``,
-            ``a folder again``, ``a dead link``, ``no file``.
+            ``a folder again``, ``an output folder``, ``a dead link``, ``no file``.
         part_of: the image whose file names this one as a part of itself, or "".
     """
 
@@ -65,7 +67,8 @@ def list_folder(folder: Path, recursive: bool = False, output: Path | None = Non
     """
     found = Listing(folder)
     searched: set[tuple[int, int]] = set()
-    left_out = _identity(output) if output and output.exists() else None
+    is_there = output is not None and os.path.exists(output)  # noqa: PTH110  # if it can be seen
+    left_out = _identity(output) if output and is_there else None
     waiting = [folder]
     while waiting:
         here = waiting.pop()
@@ -73,7 +76,9 @@ def list_folder(folder: Path, recursive: bool = False, output: Path | None = Non
             identity = _identity(here)
             if identity in searched:
                 found.passed.append(Passed(here, _KNOWN))
-            elif identity != left_out or here == folder:
+            elif here != folder and (identity == left_out or _is_output(here)):
+                found.passed.append(Passed(here, _OUTPUT))
+            else:
                 searched.add(identity)
                 folders = _list_one(here, found)
                 if recursive:
@@ -85,6 +90,14 @@ def list_folder(folder: Path, recursive: bool = False, output: Path | None = Non
                 raise
             found.unreadable[here] = error.strerror or str(error)
     return found
+
+
+def list_one(path: Path) -> Listing:
+    """One image, and the other files of its folder in which planes of it are."""
+    parts = [name for names in _files_of_images(path) if path.name in names for name in names]
+    others = [path.with_name(name) for name in dict.fromkeys(parts) if name != path.name]
+    passed = [Passed(other, TIFF, path.name) for other in others if other.is_file()]
+    return Listing(path.parent, [path], passed)
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -118,8 +131,11 @@ def describe_passed(listing: Listing, to_search: str = "") -> list[str]:
             hint = f" ({to_search} does that)" if to_search else ""
             lines.append(f"{what} not searched{hint}: {names}")
         elif reason == _KNOWN:
-            what = "is a folder that was" if one else "are folders that were"
-            lines.append(f"passed over, for it {what} searched by another name: {names}")
+            what = "1 folder was" if one else f"{len(items)} folders were"
+            lines.append(f"{what} searched by another name already: {names}")
+        elif reason == _OUTPUT:
+            what = "1 folder of outputs is" if one else f"{len(items)} folders of outputs are"
+            lines.append(f"{what} not searched: {names}")
         elif reason in (_DEAD_LINK, _NO_FILE):
             what = "leads to nothing" if reason == _DEAD_LINK else "is neither file nor folder"
             lines.append(f"passed over, for it {what}: {names}")
@@ -189,6 +205,15 @@ def _reason(entry: os.DirEntry[str], path: Path) -> str:
         return TIFF if suffix.startswith(".tif") else PNG  # what it is, its opening tells
     with path.open("rb", buffering=0) as file:
         return identify(file.read(HEAD), suffix) or _NO_IMAGE
+
+
+def _is_output(folder: Path) -> bool:
+    """Whether a run has written into a folder."""
+    try:
+        with (folder / _RUN).open("rb") as file:
+            return b'"graphs"' in file.read(_RUN_HEADER) or b'"label_sha256"' in file.read()
+    except OSError:
+        return False
 
 
 def _is_zarr(folder: Path) -> bool:

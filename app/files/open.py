@@ -1,5 +1,6 @@
 """Image files as arrays that can be read in parts; whatever can't be read is one kind of error."""
 
+import errno
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -31,6 +32,11 @@ _MAX_COMPRESSION = 1000
 _HARMLESS = 2**28  # bytes, however they were compressed
 _HEADER = 2**16  # bytes of a file in which its size is looked for
 _AT_ONCE = 3  # planes of an animation: one, the one before, and the highest so far
+_TO_DO = {
+    errno.ENOENT: "it was moved or removed meanwhile: put it back",
+    errno.EACCES: "make it readable, or run as a user who may read it",
+    errno.EIO: "check the disk or the connection to it",
+}
 _IN_PARTS: dict[str, type[TiffImage] | type[CziImage]] = {TIFF: TiffImage, CZI: CziImage}
 
 
@@ -80,7 +86,8 @@ def open_image(
             return nullcontext(_decode(path, kind, stack, max_bytes))
         image = _IN_PARTS[kind](path, stack)
     except OSError as error:
-        raise ImageError(f"{path}: can't be opened ({error.strerror}); check the file") from error
+        what = _TO_DO.get(error.errno or 0, "check the file and its disk")
+        raise ImageError(f"{path}: can't be opened ({error.strerror}); {what}") from error
     claimed = max(image.decoded_bytes, image.resident_bytes)  # one tile may claim more than all
     try:
         _check_size(path, image.shape, claimed, image.resident_bytes, max_bytes)

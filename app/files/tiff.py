@@ -23,6 +23,7 @@ from .planes import open_planes
 from .stacks import ONE_PLANE, arrange
 
 _MAX_CHANNELS = 256
+_FEW = 4  # images whose shapes are told
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,11 @@ class TiffImage:
                 "export it as 8-bit, 16-bit or float"
             )
         if len(self._file.series) > 1:
-            logger.warning("%d images in the file; the largest is used", len(self._file.series))
+            shapes = ", ".join(
+                " x ".join(map(str, each.shape)) for each in self._file.series[:_FEW]
+            )
+            what = "%d images in the file (%s); the one with the most pixels is used"
+            logger.warning(what, len(self._file.series), shapes)
         axes = _name_axes(series.axes, series.shape)
         self._planes = open_planes(self.path, self._file, series, axes)
         check_missing(self.path, self._ome, series, self._chain, self._planes.missing)

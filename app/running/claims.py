@@ -49,6 +49,7 @@ def write_claim(path: Path, claim: Claim) -> bool:
     part = path.with_name(f"{claim.run}.{threading.get_ident()}.part")
     text = json.dumps(asdict(claim))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have cleared .runs
         part.write_text(text)
         try:
             os.link(part, path)  # so that a claim is whole from its first moment on

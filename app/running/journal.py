@@ -10,6 +10,7 @@ import json
 import secrets
 import threading
 import time
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ STARTED, DONE, FAILED = "started", "done", "failed"
 # One of several that were at work when the process crashed: to be tried alone.
 SUSPECT = "suspect"
 SETTLED = DONE, FAILED
+_SAMPLES, _SAMPLE = 4, 4096  # parts of a file, and bytes of each, that tell files apart
 Record = dict[str, Any]
 
 
@@ -128,15 +130,35 @@ def read_history(folder: Path) -> list[Record]:
     return [line for line in lines if isinstance(line, dict)] + read_journals(folder)
 
 
+def is_broken(folder: Path) -> bool:
+    """Whether run.json is there and can't be read."""
+    try:
+        return not isinstance(json.loads((folder / RUN_FILE).read_text())["images"], list)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return True
+
+
 def read_records(folder: Path) -> dict[str, Record]:
     """The last record of each image of an output folder."""
     return latest(read_history(folder))
 
 
 def identity(path: Path) -> list[int] | None:
-    """Size in bytes and time of the last change in nanoseconds of a file; None if it is gone."""
+    """What tells a file apart from others of its name; None if it is gone.
+
+    Returns:
+        Its size in bytes, the time of its last change in nanoseconds, and a checksum of some of its
+        bytes: file systems that know no nanoseconds give many images the same time.
+    """
+    checksum = 0
     try:
         status = path.stat()
+        with path.open("rb", buffering=0) as file:
+            for share in range(_SAMPLES):
+                file.seek(max(0, status.st_size - _SAMPLE) * share // (_SAMPLES - 1))
+                checksum = zlib.crc32(file.read(_SAMPLE), checksum)
     except OSError:
         return None
-    return [status.st_size, status.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns, checksum]

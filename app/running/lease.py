@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import socket
 import threading
 from pathlib import Path
@@ -29,8 +30,8 @@ class Lease:
 
     def __init__(self, path: Path, process: int, **more: Any) -> None:
         self.path = path
-        with atomic_write(path) as part:
-            part.write_text(json.dumps({**_owner(process), **more}))
+        self._text = json.dumps({**_owner(process), **more})
+        self._write()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
@@ -44,7 +45,15 @@ class Lease:
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):
             with contextlib.suppress(OSError):
-                self.path.touch()
+                try:
+                    os.utime(self.path)
+                except FileNotFoundError:  # somebody has cleared .runs
+                    self.path.parent.mkdir(exist_ok=True)
+                    self._write()
+
+    def _write(self) -> None:
+        with atomic_write(self.path) as part:
+            part.write_text(self._text)
 
 
 def read_lease(path: Path) -> dict[str, Any]:

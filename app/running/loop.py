@@ -9,9 +9,9 @@ from ..files.open import claimed_size
 from ..log import warnings_collected
 from ..predict import Predictor
 from .console import counted, say
-from .journal import SETTLED, Record, identity
+from .journal import DONE, FAILED, Record
 from .memory import restart_peak_memory
-from .plan import Job
+from .plan import Job, is_settled
 from .sharing import Share
 from .work import Worker
 
@@ -98,9 +98,11 @@ def await_others(work: Worker, share: Share) -> Iterator[Record]:
         left, work.left = work.left, []
         for job in left:
             record = records.get(job.name, {})
-            settled = record.get("status") in SETTLED
-            if settled and record.get("file") == identity(job.source):
+            if is_settled(record, job):
                 yield record
+            elif record.get("status") == DONE and record.get("file") == job.identity():
+                error = f"{job.source}: {job.label}, which another run made, is gone; --resume"
+                yield {"image": job.name, "status": FAILED, "error": error}
             elif (made := work(job)) is not None:
                 yield made
         if work.left:

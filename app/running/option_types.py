@@ -62,7 +62,7 @@ def path(text: str) -> Path:
 
 def stack(text: str) -> str:
     """What to do with a stack."""
-    if text not in ("refuse", "max", "each") and not text.isdecimal():
+    if text not in ("refuse", "max", "each") and not re.fullmatch("[0-9]{1,9}", text):
         raise argparse.ArgumentTypeError(f"{text}: each, max or the number of a plane was wanted")
     return text
 

@@ -12,6 +12,7 @@ from ..processor import available_threads
 from ..settings import DIAMETERS, MAGNIFICATIONS, WEIGHTS
 from . import option_types as types
 from .console import say
+from .shard_number import shard_number
 
 _PACKAGE = __name__.partition(".")[0]
 _COMMAND = "vsm" if _PACKAGE == "vsm" else f"python -m {_PACKAGE}"
@@ -46,6 +47,13 @@ def parse(arguments: list[str] | None = None, description: str = "") -> argparse
         "--resume",
         action="store_true",
         help="skip images whose output is there, made the same way of the same file",
+    )
+    parser.add_argument(
+        "--shard",
+        type=shard_number,
+        metavar="I/N",
+        help="do part I (from 0) of N parts of the images, which 'merge OUTPUT' joins in the end;\n"
+        "auto/N takes I from the array of SLURM, Kubernetes or AWS Batch",
     )
     parser.add_argument(
         "--stack",
@@ -99,6 +107,9 @@ def parse(arguments: list[str] | None = None, description: str = "") -> argparse
     given = sys.argv[1:] if arguments is None else arguments
     # What begins with a minus would be taken for an option; with a space before it, it is not.
     options = parser.parse_args([f" {a}" if _NEGATIVE_LEVEL.fullmatch(a) else a for a in given])
+    least, most = options.min_area, options.max_area
+    if least and most and least.in_micrometres == most.in_micrometres and least.value > most.value:
+        parser.error(f"--min-area {least} is above --max-area {most}")
     if sys.platform != "linux":
         # That no crash of a decoder ends a run takes fork and prctl.
         parser.exit(
@@ -119,6 +130,16 @@ def parse_report(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--images", type=types.path, help="folder of the images (default: as run.json says)"
     )
+    return parser.parse_args(arguments)
+
+
+def parse_merge(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line of ``merge``, without that word; as ``parse`` does."""
+    parser = _Parser(
+        prog=f"{_COMMAND} merge",
+        description="Make OUTPUT/run.json of all shards (--shard), and tell what is missing.",
+    )
+    parser.add_argument("output", type=types.path, help="output folder of the shards")
     return parser.parse_args(arguments)
 
 

@@ -6,10 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files.folder import Listing, describe_passed, list_folder, relative_name
+from ..files.folder import Listing, describe_passed, list_folder, list_one, relative_name
 from ..files.labels import output_path
 from ..settings import sha256
-from .journal import DONE, SETTLED, Record, identity
+from .journal import DONE, FAILED, SETTLED, Record, identity
 from .memory import available_memory
 
 # Images that need no more than this share of the free memory are tried however little there is.
@@ -29,12 +29,19 @@ class Job:
         name: its path in the input folder, by which it is known in run.json.
         target: its label image.
         label: the path of that in the output folder.
+        parts: other files in which planes of the image are.
     """
 
     source: Path
     name: str
     target: Path
     label: str
+    parts: tuple[Path, ...] = ()
+
+    def identity(self) -> list[int] | None:
+        """What tells its files apart from others of their names, see ``identity`` of a file."""
+        files = [identity(path) for path in (self.source, *self.parts)]
+        return [n for file in files for n in file or ()] if files[0] else None
 
 
 def list_images(source: Path, recursive: bool, output: Path) -> Listing:
@@ -50,11 +57,11 @@ def list_images(source: Path, recursive: bool, output: Path) -> Listing:
     """
     try:
         if source.is_file():
-            return Listing(source.parent, [source])
+            return list_one(source)
         if not source.is_dir():
             what = "is neither file nor folder" if source.exists() else "no such file or folder"
             raise UsageError(f"{source}: {what}; give an image or a folder of images")
-        if output.exists() and output.samefile(source):
+        if os.path.exists(output) and output.samefile(source):  # noqa: PTH110  # if it can be seen
             raise UsageError(
                 f"{output}: is the folder of the images; give another one for the output, so that "
                 "no label image is taken for an image"
@@ -78,12 +85,16 @@ def plan_jobs(listing: Listing, folder: Path) -> tuple[list[Job], dict[Job, str]
     Raises:
         UsageError: the folder can't be written to, or an image would be overwritten.
     """
+    parts = defaultdict(list)
+    for item in listing.passed:
+        if item.part_of:
+            parts[item.path.with_name(item.part_of)].append(item.path)
     inputs = {os.path.realpath(image) for image in listing.images}
     by_target = defaultdict(list)
     for image in listing.images:
         name = relative_name(image, listing.folder)
         target = output_path(image, folder / Path(name).parent)
-        job = Job(image, name, target, relative_name(target, folder))
+        job = Job(image, name, target, relative_name(target, folder), tuple(parts[image]))
         by_target[target].append(job)
     jobs: list[Job] = []
     clashes: dict[Job, str] = {}
@@ -95,10 +106,11 @@ def plan_jobs(listing: Listing, folder: Path) -> tuple[list[Job], dict[Job, str]
             continue
         names = " and ".join(job.source.name for job in claimants)
         all_of_them = "both" if len(claimants) == 2 else "all"
+        older = f" ({target.name} is of an earlier run)" if os.path.lexists(target) else ""
         for job in claimants:
             clashes[job] = (
-                f"{job.source}: {names} would {all_of_them} be written to {target.name}; rename "
-                "all but one"
+                f"{job.source}: {names} would {all_of_them} be written to {target.name}{older}; "
+                "rename all but one"
             )
     prepare_folder(folder)
     return jobs, clashes
@@ -164,17 +176,33 @@ def find_settled(
     settled = {}
     for job in jobs:
         record = shared.get(job.name, {})
-        if record.get("status") in SETTLED and record.get("file") == identity(job.source):
+        if is_settled(record, job):
             settled[job.name] = record
         elif is_valid(earlier.get(job.name, {}), job, config_hash):
             settled[job.name] = earlier[job.name]
     return settled
 
 
-def of_other_images(earlier: dict[str, Record], jobs: list[Job]) -> list[Record]:
-    """What earlier runs have made of images that are none of these."""
-    names = {job.name for job in jobs}
-    return [r for name, r in earlier.items() if name not in names and r["status"] in SETTLED]
+def is_settled(record: Record, job: Job) -> bool:
+    """Whether a run at work has settled an image, and its label image is still there."""
+    if record.get("status") not in SETTLED or record.get("file") != job.identity():
+        return False
+    return record["status"] == FAILED or job.target.exists()
+
+
+def of_other_images(earlier: dict[str, Record], jobs: list[Job]) -> tuple[list[Record], list[str]]:
+    """What earlier runs have made of images that are none of these.
+
+    Returns:
+        Their records; and warnings of label images that will be replaced by those of these.
+    """
+    names, labels = {job.name for job in jobs}, {job.label: job.name for job in jobs}
+    others = [r for name, r in earlier.items() if name not in names and r["status"] in SETTLED]
+    replaced = [r for r in others if r.get("label") in labels]
+    return [r for r in others if r not in replaced], [
+        f"{r['label']} is that of {r['image']}; that of {labels[r['label']]} takes its place"
+        for r in replaced
+    ]
 
 
 def is_valid(record: Record, job: Job, config_hash: str) -> bool:
@@ -183,7 +211,7 @@ def is_valid(record: Record, job: Job, config_hash: str) -> bool:
         return (
             record.get("status") == DONE
             and record.get("config") == config_hash
-            and record.get("file") == identity(job.source)
+            and record.get("file") == job.identity()
             and record.get("label_sha256") == sha256(job.target)
         )
     except OSError:

@@ -30,8 +30,12 @@ def explain(error: OSError, source: Path, target: Path) -> str:
         Names the image, the file at fault where that is another, the reason and the remedy.
     """
     reason = error.strerror or str(error) or type(error).__name__
-    remedy = _REMEDIES.get(error.errno or 0, "check the file and its folder, then --resume")
-    remedy = remedy.format(user=os.getuid())
     if error.filename is not None and Path(os.fsdecode(error.filename)) == source:
-        return f"{source}: can't be read ({reason}); {remedy}"
-    return f"{source}: {target} can't be written ({reason}); {remedy}"
+        return f"{source}: can't be read ({reason}); {remedy(error)}"
+    return f"{source}: {target} can't be written ({reason}); {remedy(error)}"
+
+
+def remedy(error: OSError) -> str:
+    """What to do about what the system said."""
+    text = _REMEDIES.get(error.errno or 0, "check the file and its folder, then --resume")
+    return text.format(user=os.getuid())

@@ -12,19 +12,20 @@ from ..session import DeviceError
 from ..settings import SettingsError
 from .configure import describe, given_boxes, load_predictor, make_request
 from .console import counted, progress, say
-from .journal import FAILED, Record, new_run
+from .journal import FAILED, RUN_FILE, Record, is_broken
 from .loop import await_others, do_all, plan_together
 from .plan import (
     Job,
     UsageError,
     find_settled,
     image_memory,
-    list_images,
     of_other_images,
-    plan_jobs,
 )
 from .records import messages
+from .remedies import remedy
 from .report import make_report
+from .shard_number import name_run, records_folder
+from .shards import about_shard, earlier_records, find_images, take_part
 from .sharing import Share
 from .supervise import interrupts_ignored
 from .tally import Tally
@@ -42,42 +43,54 @@ def run(
 
     Args:
         options: as ``app.running.options.parse`` gives them.
-        name: of this run, as ``new_run`` makes one.
+        name: of this run, as ``name_run`` makes one.
         process: number of the process that stands for the run; by default this one.
         restarted: an earlier process of this very run has crashed; what it settled stays so.
     """
     try:
-        listing = list_images(options.input, options.recursive, options.output)
-        jobs, clashes = plan_jobs(listing, options.output)
-        boxes = given_boxes(options, jobs)
+        found = find_images(options)
+        boxes = given_boxes(options, found.jobs)
         predictor = load_predictor(options)
         max_bytes = image_memory(options.max_memory, predictor.resources.working_memory)
         config, about = describe(options, predictor)
         config_hash = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-        name, process = name or new_run(), process or os.getpid()
+        name, process = name or name_run(options.shard), process or os.getpid()
         begins = (options.resume, restarted)
-        share = Share(options.output, name, process, config_hash, about, *begins)
+        folder, agreed = records_folder(options.output, options.shard), config_hash
+        if options.shard:
+            found = take_part(options, found, config, name)
+            agreed = "as the list of images says"
+            about |= about_shard(options, config)
+        share = Share(folder, name, process, agreed, about, *begins)
+        earlier = share.earlier if options.resume else {}
+        if options.shard and options.resume:
+            earlier = earlier_records(options.output, found.jobs, earlier)
     except (UsageError, SettingsError, DeviceError) as error:
         say(f"error: {error}")
         return 2
     except OSError as error:
         place = error.filename or options.output
-        say(f"error: {place}: can't be written to ({error.strerror}); give another folder")
+        say(f"error: {place}: can't be written to ({error.strerror}); {remedy(error)}")
         return 2
-    earlier = share.earlier if options.resume else {}
+    listing, jobs, clashes = found.listing, found.jobs, found.clashes
     settled = find_settled(jobs, earlier, share.records(), config_hash)
-    for record in [*settled.values(), *of_other_images(earlier, [*jobs, *clashes])]:
+    kept, replaced = of_other_images(earlier, [*jobs, *clashes])
+    for record in [*settled.values(), *kept]:
         share.journal.append(record)
     for job, problem in clashes.items():
         share.journal.append({"image": job.name, "status": FAILED, "error": problem})
     announce(listing, jobs, settled, predictor, options.threads)
+    if options.resume and is_broken(folder):
+        say(f"warning: {folder / RUN_FILE} can't be read: no image counts as done by it")
+    for text in replaced:
+        say(f"warning: {text}")
     for problem in clashes.values():
         say(f"error: {problem}")
 
     waiting = [job for job in jobs if job.name not in settled]
     threads = 1 if restarted else options.threads  # which of several has crashed it is not known
     together = plan_together(waiting, threads, max_bytes, predictor, options.stack)
-    tally = Tally(options.output, len(jobs) + len(clashes), len(listing.unreadable))
+    tally = Tally(folder, len(jobs) + len(clashes), len(listing.unreadable))
     for record in [*settled.values(), *({"status": FAILED} for _ in clashes)]:
         tally.add(record)
     try:
@@ -95,12 +108,12 @@ def run(
         with interrupts_ignored():
             share.leave(config)
     except OSError as error:
-        say(f"error: {options.output}: run.json can't be written ({error.strerror})")
+        say(f"error: {folder}: run.json can't be written ({error.strerror}); {remedy(error)}")
         tally.unwritten = True
-    if "report" in options.results and not (tally.interrupted or tally.unwritten):
+    if "report" in options.results and not (options.shard or tally.interrupted or tally.unwritten):
         tally.report = make_report(options.output)
         tally.unwritten = tally.report is None
-    say(tally.describe())
+    say(f"shard {options.shard}: {tally.describe()}" if options.shard else tally.describe())
     return tally.status
 
 

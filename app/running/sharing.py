@@ -30,7 +30,6 @@ from .journal import (
     Record,
     abouts,
     append_line,
-    identity,
     journal_path,
     latest,
     read_history,
@@ -43,7 +42,16 @@ _LEASE = ".lease"
 
 
 class TakenError(ValueError):
-    """Another run at work in the folder writes the same label image, of another image."""
+    """Another run at work in the folder writes the same label image, of another image.
+
+    Args:
+        message: says so.
+        image: name of the other image.
+    """
+
+    def __init__(self, message: str, image: str) -> None:
+        super().__init__(message)
+        self.image = image
 
 
 class Share:
@@ -92,17 +100,18 @@ class Share:
             history = read_history(folder)
             self.earlier = latest(history)
             if not others and not restarted:
-                if not resume:
-                    (folder / RUN_FILE).unlink(missing_ok=True)
-                elif any(self.runs.glob(f"*{SUFFIX}")):  # which are removed
+                if resume and any(self.runs.glob(f"*{SUFFIX}")):  # which are removed
                     _write_run(folder, {}, history)
                 for left in self.runs.iterdir():
                     if left.name != "lock":
                         _remove(left)
             self._lease = Lease(lease, process, config=config)
-        self.journal = Journal(journal_path(folder, run), run)
-        for name, each in {**(abouts(history) if resume else {}), run: about}.items():
-            append_line(self.journal.path, {"run": name, "about": each})
+            self.journal = Journal(journal_path(folder, run), run)
+            for name, each in {**(abouts(history) if resume else {}), run: about}.items():
+                append_line(self.journal.path, {"run": name, "about": each})
+            # Not before: a full disk has ended the run by now.
+            if not (others or restarted or resume):
+                (folder / RUN_FILE).unlink(missing_ok=True)
         self._claims = self.runs / "claims"
         self._claims.mkdir(exist_ok=True)
         self._lines: list[Record] = []
@@ -116,7 +125,7 @@ class Share:
             TakenError: its label image is made of another image.
             OSError: the claim can't be written.
         """
-        mine = Claim(self.run, job.name, identity(job.source))
+        mine = Claim(self.run, job.name, job.identity())
         for turn in itertools.count():
             path = claim_path(self._claims, job.label, turn)
             if write_claim(path, mine):
@@ -136,9 +145,13 @@ class Share:
                 if lives or status in SETTLED:
                     return False
             elif status == DONE or (lives and status != FAILED):
+                what = f"another image ({found.image})"
+                if found.image == job.name:
+                    what = "another file of this name, or of this one before it was changed,"
                 raise TakenError(
-                    f"{job.source}: {job.label} is made of another image ({found.image}) by a run "
-                    "that shares the output folder; give another folder"
+                    f"{job.source}: {job.label} is made of {what} by a run that shares the output "
+                    "folder; wait for it, or give another folder",
+                    found.image,
                 )
         raise AssertionError
 

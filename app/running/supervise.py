@@ -17,14 +17,14 @@ from types import FrameType
 from .console import clear_bars, flush, say
 from .journal import FAILED, STARTED, SUSPECT, append_line, journal_path, latest, read_lines
 
-_INTERRUPTS = signal.SIGINT, signal.SIGTERM
+_INTERRUPTS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # the last when a terminal is closed
 _PR_SET_PDEATHSIG = 1  # from Linux' <sys/prctl.h>
 
 
 def supervise(work: Callable[[bool], int], blame: Callable[[str], bool]) -> int:
     """Run ``work`` in a child, again after each crash.
 
-    SIGINT and SIGTERM reach the work as KeyboardInterrupt. A child outlives this process by
+    SIGINT, SIGTERM and SIGHUP reach the work as KeyboardInterrupt. A child outlives this process by
     nothing, even if that is killed.
 
     Args:
@@ -64,7 +64,8 @@ def blame_image(folder: Path, run: str, cause: str) -> bool:
     records = latest(read_lines(journal)[0])
     names = [name for name, record in records.items() if record["status"] == STARTED]
     if not names:
-        say(f"error: the process was ended by {cause} before any image")
+        when = "while no image was at work" if records else "before any image"
+        say(f"error: the process was ended by {cause} {when}; --resume goes on")
         return False
     if len(names) > 1:
         for name in names:
@@ -102,7 +103,8 @@ def _work_as_child(work: Callable[[bool], int], crashed: bool, parent: int) -> i
 
     try:
         for number in _INTERRUPTS:
-            signal.signal(number, interrupt)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+                signal.signal(number, interrupt)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it was killed before that took hold
             return 1
@@ -128,7 +130,11 @@ def _wait(child: int) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, number)
 
-    earlier = {number: signal.signal(number, forward) for number in _INTERRUPTS}
+    earlier = {
+        number: signal.signal(number, forward)
+        for number in _INTERRUPTS
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         return os.waitpid(child, 0)[1]
     finally:

@@ -32,7 +32,8 @@ class Tally:
         """One more image is settled."""
         self.done += record["status"] == DONE
         self.failed += record["status"] == FAILED
-        self.cells += record.get("instances", 0)
+        cells = record.get("instances")
+        self.cells += cells if isinstance(cells, int) else 0  # run.json may have been edited
 
     @property
     def status(self) -> int:

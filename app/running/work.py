@@ -15,7 +15,7 @@ from ..predict import Predictor
 from ..request import Also, Request
 from ..settings import sha256
 from ..stopwatch import Progress, untold
-from .journal import DONE, FAILED, STARTED, Record, identity
+from .journal import DONE, FAILED, STARTED, Record
 from .memory import peak_memory
 from .plan import Job
 from .records import outcome_record
@@ -68,14 +68,17 @@ class Worker:
         Returns:
             What is to be told of it; None where another run has claimed it.
         """
-        record: Record = {"image": job.name, "file": identity(job.source)}
+        record: Record = {"image": job.name, "file": job.identity()}
         try:
             if not self.share.take(job):
                 self.left.append(job)
                 return None
             job.target.parent.mkdir(parents=True, exist_ok=True)
-        except TakenError as error:  # the record that counts is the other image's
-            return record | {"status": FAILED, "error": str(error)}
+        except TakenError as error:
+            record |= {"status": FAILED, "error": str(error)}
+            if error.image != job.name:  # else the other one's record is that of this name
+                self.share.journal.append(record)
+            return record
         except OSError as error:  # the disk is full, or was taken away
             problem = explain(error, job.source, job.target)
             record |= {"status": FAILED, "error": problem}
@@ -119,6 +122,8 @@ class Worker:
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
                 record["error"] = f"{source}: {problem}; please report this image"
+        if record["status"] == FAILED and os.path.lexists(job.target):
+            warnings.append(f"{job.label} is of an earlier run")
         return {**record, "peak_memory": peak_memory(), "warnings": warnings}
 
     def _also(self, job: Job) -> Also | None:

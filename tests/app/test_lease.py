@@ -9,6 +9,7 @@ import time
 import pytest
 
 from app.running.lease import BEAT, DEAD_AFTER, Lease, is_alive, read_lease
+from tests.app.crashing import wait_for
 
 
 @pytest.fixture
@@ -68,3 +69,12 @@ def test_signs_of_life_come_by_themselves(path, monkeypatch):
         time.sleep(0.01)
     lease.end()
     assert BEAT < DEAD_AFTER / 3
+
+
+def test_a_lease_that_is_removed_comes_back_as_it_was(path, monkeypatch):
+    monkeypatch.setattr("app.running.lease.BEAT", 0.01)
+    lease = Lease(path, os.getpid(), config="x")
+    path.unlink()
+    wait_for(path.exists)
+    assert read_lease(path)["config"] == "x"
+    lease.end()

@@ -38,6 +38,8 @@ def test_wrong_usage_writes_nothing(folder, capsys):
         (["in", "out", "--threads", "100000"], "1 to 1024 were wanted"),
         (["in", "out", "--threads", "\u0662"], "1 to 1024 were wanted"),
         (["in", "out", "--threads", "2\nerror: 3"], "2\\nerror: 3: 1 to 1024"),
+        (["in", "out", "--stack", "9" * 5000], "the number of a plane was wanted"),
+        (["in", "out", "--min-area", "5", "--max-area", "3"], "--min-area 5 is above --max-area 3"),
         (["in", "out", "--stack", "-1"], "the number of a plane was wanted"),
         (["in", "out", "--max-memory", "0"], "a size above 0 was wanted (2GB, 500MB)"),
         (["in", "out", "--max-memory", "500B"], "a size above 0 was wanted (2GB, 500MB)"),

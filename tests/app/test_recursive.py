@@ -71,14 +71,19 @@ def test_links_lead_into_each_folder_once(tree, capsys):
     (tree / "in" / "two").symlink_to(tree / "elsewhere")
     assert names(tree) == ["b.png", "one/a.png", "one/deep/a.png", "two/a.tif"]
     assert run_in(tree, "--recursive") == 0
-    assert "folders that were searched by another name: one/loop, zwei" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "2 folders were searched by another name already: one/loop, zwei" in told
 
 
-def test_the_output_folder_is_not_searched(tree):
+def test_output_folders_are_not_searched_and_that_is_told(tree, capsys):
     out = tree / "in" / "labels"
     for _ in range(2):
         assert run(tree / "in", out, "--recursive") == 0
+    assert "1 folder of outputs is not searched: labels" in capsys.readouterr().err
     assert outputs(out) == ["b_label.tiff", "one", "run.json", "two"]
+    assert run_in(tree, "--recursive") == 0  # labels is that of an earlier run now
+    assert "1 folder of outputs is not searched: labels" in capsys.readouterr().err
+    assert report(tree)[0]["done"] == 4
 
 
 def test_a_folder_that_cannot_be_read_is_an_error_and_costs_no_other(tree, capsys, monkeypatch):

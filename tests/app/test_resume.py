@@ -2,15 +2,20 @@
 
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
 import pytest
 import tifffile
 
-from app.running.journal import RUNS_FOLDER
+from app.running.journal import RUNS_FOLDER, new_run
+from app.running.lease import read_lease
+from app.running.plan import Job
 from app.running.sharing import Share
 from tests.app.command_line import TOY, labels, picture, report, run, run_in, write
+from tests.app.image_bytes import STACK
+from tests.app.tiff_sets import write_set
 
 
 def test_the_report_says_it_all(three):
@@ -116,3 +121,91 @@ def test_resume_tries_what_failed_again(three):
     assert run_in(three) == 1
     write(three / "in" / "b.png", picture(101))
     assert run_in(three, "--resume") == 0
+
+
+def test_a_label_image_that_another_takes_the_place_of_is_told(three, capsys):
+    """One of an image that this run is not asked for."""
+    assert run(three / "in" / "a.png", three / "out") == 0
+    (three / "more").mkdir()
+    write(three / "more" / "a.bmp", picture(90))
+    assert run(three / "more", three / "out", "--resume") == 0
+    told = capsys.readouterr().err
+    assert "a_label.tiff is that of a.png; that of a.bmp takes its place" in told
+    assert list(report(three)[1]) == ["a.bmp"]
+
+
+def test_files_of_equal_size_and_time_are_told_apart(three):
+    image = np.full((64, 64), 20, np.uint8)
+    for folder, level in (("one", 220), ("two", 120)):
+        (three / folder).mkdir()
+        image[8:24, 8:24] = level
+        tifffile.imwrite(three / folder / "a.tif", image)
+        os.utime(three / folder / "a.tif", ns=(1, 1))
+    assert run(three / "one", three / "out") == 0
+    assert run(three / "two", three / "out", "--resume") == 0
+    assert run(three / "two", three / "alone") == 0
+    alone = (three / "alone" / "a_label.tiff").read_bytes()
+    assert (three / "out" / "a_label.tiff").read_bytes() == alone
+    assert report(three)[0]["done"] == 1
+
+
+@pytest.mark.parametrize("given", ["in", "in/s_C0.ome.tif"])
+def test_an_image_in_several_files_is_done_again_if_one_of_them_changed(given, folder, capsys):
+    _, second = write_set(folder / "in", planes=STACK[:2], options=({}, {}))
+    assert run(folder / given, folder / "out") == 0
+    assert run(folder / given, folder / "out", "--resume") == 0
+    assert "1 settled already" in capsys.readouterr().err
+    second.write_bytes(second.read_bytes()[:-1] + b"x")
+    assert run(folder / given, folder / "out", "--resume") == 0
+    assert "settled" not in capsys.readouterr().err
+
+
+def test_an_older_label_image_of_an_image_that_fails_is_told(three, capsys):
+    assert run_in(three) == 0
+    (three / "in" / "b.png").write_bytes(b"broken")
+    write(three / "in" / "c.bmp", picture(90))
+    assert run_in(three, "--resume") == 1
+    told = capsys.readouterr().err
+    assert "warning: b.png: b_label.tiff is of an earlier run" in told
+    assert "would both be written to c_label.tiff (c_label.tiff is of an earlier run)" in told
+
+
+def test_a_broken_run_json_is_told(three, capsys):
+    assert run_in(three) == 0
+    (three / "out" / "run.json").write_text("{")
+    assert run_in(three, "--resume") == 0
+    assert "run.json can't be read: no image counts as done by it" in capsys.readouterr().err
+
+
+def test_a_count_that_was_edited_is_no_hindrance(three):
+    assert run_in(three) == 0
+    path = three / "out" / "run.json"
+    path.write_text(path.read_text().replace('"instances": 1', '"instances": "12"'))
+    assert run_in(three, "--resume") == 0
+
+
+def agreed(folder) -> str:
+    """What a run of these options says in its lease."""
+    said = []
+
+    def keep(share, *_):
+        said.extend(read_lease(path).get("config") for path in share.runs.glob("*.lease"))
+
+    real = Share.leave
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Share, "leave", lambda share, header: (keep(share), real(share, header)))
+        assert run_in(folder) == 0
+    shutil.rmtree(folder / "out")
+    (folder / "out").mkdir()
+    return said[0]
+
+
+def test_a_label_image_that_goes_while_runs_are_at_work_is_missed(three, monkeypatch, capsys):
+    other = Share(three / "out", new_run(), os.getpid(), agreed(three), {}, False, False)
+    monkeypatch.setattr("app.running.sharing.is_alive", lambda path, _: path.exists())
+    job = Job(three / "in" / "b.png", "b.png", three / "out" / "b_label.tiff", "b_label.tiff")
+    assert other.take(job)
+    other.journal.append({"image": "b.png", "file": job.identity(), "status": "done"})
+    assert run_in(three) == 1
+    assert "b_label.tiff, which another run made, is gone" in capsys.readouterr().err
+    other.leave({})

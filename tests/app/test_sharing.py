@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -93,8 +94,11 @@ def test_what_a_dead_run_has_done_is_not_done_again(join):
 def test_a_label_image_is_made_of_one_image(join):
     first, second = join(), join()
     assert first.take(job("a.png", label="a_label.tiff"))
-    for other in (job("a.tif", label="a_label.tiff"), job("a.png", OTHER, "a_label.tiff")):
-        with pytest.raises(TakenError, match=r"a_label\.tiff is made of another image \(a\.png\)"):
+    for other, told in (
+        (job("a.tif", label="a_label.tiff"), r"another image \(a\.png\)"),
+        (job("a.png", OTHER, "a_label.tiff"), "another file of this name, or of this one before"),
+    ):
+        with pytest.raises(TakenError, match=rf"a_label\.tiff is made of {told}"):
             second.take(other)
     done(first, "a.png")
     join.dead.add(first.run)
@@ -262,3 +266,13 @@ def test_a_record_that_settles_counts_for_more_than_another_run_s_start(join):
     done(first, "a")
     second.journal.append({"image": "a", "status": STARTED})
     assert first.records()["a"]["status"] == DONE
+
+
+def test_runs_outlive_their_hidden_folder(join):
+    """Which somebody clears while they are at work."""
+    first = join()
+    shutil.rmtree(first.runs)
+    assert first.take(job("a"))
+    done(first, "a")
+    first.leave({})
+    assert [record["image"] for record in whole(join)["images"]] == ["a"]

@@ -52,7 +52,7 @@ Predictor.predict_file = slow
 
 
 def test_a_crash_before_any_image_is_not_repeated(three):
-    before = "from app.running import run\nrun.list_images = lambda *_: os.abort()"
+    before = "from app.running import run\nrun.find_images = lambda *_: os.abort()"
     process = start(three, "pass", before=before)
     assert "ended by SIGABRT before any image" in errors_of(process)
     assert process.returncode == 1

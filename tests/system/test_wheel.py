@@ -18,6 +18,8 @@ from app.version import STAMP, __version__
 SAMPLE = Path("samples/images/dsb2018-f6863b83d75e.png").absolute()
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
+BESIDE = {".html", ".css", ".js", ".txt", ".yaml"}  # what the code reads
+
 pytestmark = pytest.mark.smoke
 
 
@@ -57,7 +59,7 @@ def installed(tmp_path_factory) -> Installed:
     source = folder / "source"
     for name in ("app", "weights"):
         shutil.copytree(name, source / name, ignore=shutil.ignore_patterns("__pycache__", STAMP))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "CITATION.cff"):
         shutil.copy(name, source)
     git = ["git", "-c", "user.name=n", "-c", "user.email=e@example.org"]
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
@@ -78,9 +80,13 @@ def test_the_wheel_holds_the_predictor_and_its_weights_alone(installed):
     settings = json.loads(Path("weights/settings.json").read_text())
     graphs = [*settings["detector"].values(), *settings["segmenter"].values()]
     weights = {"settings.json", "README.md", *(graph["file"] for graph in graphs)}
-    wanted = code | {STAMP} | {f"weights/{name}" for name in weights}
+    rooms = Path("app").rglob("*")
+    beside = {p.relative_to("app").as_posix() for p in rooms if p.suffix in BESIDE}
+    wanted = code | beside | {STAMP, "CITATION.cff"} | {f"weights/{name}" for name in weights}
     assert {name for name in names if ".dist-info/" not in name} == {f"vsm/{w}" for w in wanted}
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    (points,) = (name for name in names if name.endswith("entry_points.txt"))
+    assert "[napari.manifest]" in zipfile.ZipFile(installed.wheel).read(points).decode()
 
 
 def test_the_command_tells_its_version(installed):
@@ -91,8 +97,9 @@ def test_the_command_tells_its_version(installed):
 
 
 def test_the_command_and_the_segmenter_find_the_same_cells(installed):
-    ended = installed("vsm", str(SAMPLE), "out")
+    ended = installed("vsm", str(SAMPLE), "out", "--results", "all")
     assert ended.returncode == 0, ended.stderr
+    assert "cff-version" in (installed.folder / "out" / "report.html").read_text()
     report = json.loads((installed.folder / "out" / "run.json").read_text())
     assert (report["version"], report["commit"]) == (__version__, installed.commit)
     label = tifffile.imread(installed.folder / "out" / f"{SAMPLE.stem}_label.tiff")

@@ -10,7 +10,7 @@ from .text import text
 _APP = Path(__file__).parents[2]
 # Installed it lies inside the package; in a checkout, and in the image, beside it.
 _CITATIONS = _APP / "CITATION.cff", _APP.parent / "CITATION.cff"
-_LISTED = "images", "done", "failed", "runs", "graphs", "method", "version", "commit"
+_LISTED = "images", "missing", "done", "failed", "runs", "graphs", "method", "version", "commit"
 _MOST_RUNS = 20
 
 
