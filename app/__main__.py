@@ -45,8 +45,14 @@ def main(arguments: list[str] | None = None) -> int:
     def work(restarted: bool) -> int:
         # Only the child needs these libraries, and libraries with threads must not be forked.
         try:
-            from .running.merge import merge
-            from .running.report import report
+            if command == "report":
+                from .running.report import report
+
+                return report(options)
+            if command == "merge":
+                from .running.merge import merge
+
+                return merge(options)
             from .running.run import run
         except ModuleNotFoundError as error:
             print(
@@ -55,8 +61,6 @@ def main(arguments: list[str] | None = None) -> int:
                 file=sys.stderr,  # not by say, which needs a package
             )
             return 2
-        if command:
-            return report(options) if command == "report" else merge(options)
         return run(options, name, process, restarted=restarted)
 
     return supervise(work, lambda cause: blame_image(records, name, cause))
