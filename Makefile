@@ -59,7 +59,7 @@ lock: .venv/pyvenv.cfg
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find app training tests benchmarks container -name __pycache__ -prune -exec rm -rf {} +
+	find app cluster training tests benchmarks container -name __pycache__ -prune -exec rm -rf {} +
 
 .DELETE_ON_ERROR:
 

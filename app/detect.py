@@ -1,7 +1,7 @@
 """An image to one box a cell: windows, the detector, suppression, seams."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from .tile import Magnified, magnify, pad, scale_factor, windows
 
 logger = logging.getLogger(__name__)
 
+# (N, 4) float32 xyxy and (N,) float32 scores.
+Boxes = tuple[NDArray[np.float32], NDArray[np.float32]]
+
 # Memory that suppression takes for each box of the detector: python -m benchmarks.memory.
 BOX_BYTES = 300
 
@@ -28,7 +31,7 @@ def detect(
     magnification: float | None = None,
     batch: int = 1,
     progress: Progress = untold,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> Boxes:
     """Find every cell.
 
     Args:
@@ -48,54 +51,80 @@ def detect(
     Raises:
         MemoryError: there are so many boxes that they would take more.
     """
+    magnified = magnify_for(image, method, magnification)
+    places = windows((magnified.shape[0], magnified.shape[1]), method)
+    found = run_windows(magnified, places, run, method, batch)
+    by_window = gather(found, len(places), max_bytes, progress)
+    return merge(by_window, places, magnified, image.shape, method)
+
+
+def magnify_for(image: Pixels, method: Method, magnification: float | None = None) -> Pixels:
+    """An image as the detector gets it; the arguments are those of ``detect``."""
     factor = scale_factor(image.shape, method) if magnification is None else magnification
-    magnified: Pixels = image
-    if factor != 1.0 and max(image.shape[:2]) * factor <= method.window:
-        magnified = magnify(image[:, :], factor)
-    elif factor != 1.0:
-        magnified = Magnified(image, factor, method.granularity)
+    if factor == 1.0:
+        return image
+    if max(image.shape[:2]) * factor <= method.window:
+        return magnify(image[:, :], factor)
+    return Magnified(image, factor, method.granularity)
+
+
+def gather(
+    found: Iterable[Boxes], total: int, max_bytes: int | None, progress: Progress
+) -> list[Boxes]:
+    """The boxes and scores of each window, as long as there is memory for them.
+
+    Args:
+        found: those of one window after the other.
+        total: windows.
+        max_bytes: as in ``detect``, as are ``progress`` and what is raised.
+    """
+    gathered: list[Boxes] = []
+    count = 0
+    progress("windows", 0, total)
+    for window in found:
+        gathered.append(window)
+        count += len(window[1])
+        progress("windows", len(gathered), total)
+        if max_bytes is not None and count * BOX_BYTES > max_bytes:
+            raise MemoryError(
+                f"{count} boxes in {len(gathered)} of {total} windows need "
+                f"{size_text(count * BOX_BYTES)}, but {size_text(max_bytes)} are left for them"
+            )
+    return gathered
+
+
+def merge(
+    by_window: Sequence[Boxes],
+    places: NDArray[np.int64],
+    magnified: Pixels,
+    shape: tuple[int, ...],
+    method: Method,
+) -> Boxes:
+    """One box a cell, from those of all windows.
+
+    Args:
+        by_window: (n, 4) float32 xyxy boxes, pixels of the magnified image, and (n,) scores.
+        places: (M, 4) the windows.
+        magnified: as ``magnify_for`` gives it.
+        shape: (H, W, C) of the image itself.
+        method: thresholds.
+
+    Returns:
+        As ``detect``.
+    """
     height, width = magnified.shape[:2]
-    places = windows((height, width), method)
-    boxes, scores, owner = _detect_windows(
-        magnified, places, run, method, max_bytes, batch, progress
-    )
+    boxes, scores = (np.concatenate(arrays) for arrays in zip(*by_window, strict=True))
+    owner = np.repeat(np.arange(len(places)), [len(s) for _, s in by_window])
     boxes, scores = mend_seams(boxes, scores, owner, places, (height, width), method)
     best = nms(boxes, scores, method.nms_iou)
     if len(places) > 1:
         _warn_of_large(boxes[best], method)
 
-    ratio = np.array([width / image.shape[1], height / image.shape[0]] * 2)
+    ratio = np.array([width / shape[1], height / shape[0]] * 2)
     if isinstance(magnified, Magnified):
         ratio = np.full(4, magnified.factor)
-    sides = np.array([image.shape[1], image.shape[0]] * 2)
+    sides = np.array([shape[1], shape[0]] * 2)
     return np.minimum(boxes[best] / ratio, sides).astype(np.float32), scores[best]
-
-
-def _detect_windows(
-    image: Pixels,
-    places: NDArray[np.int64],
-    run: Run,
-    method: Method,
-    max_bytes: int | None,
-    batch: int,
-    progress: Progress,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Boxes and scores of all windows, and the index of the window of each."""
-    found: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
-    count = 0
-    progress("windows", 0, len(places))
-    for window in _run_windows(image, places, run, method, batch):
-        found.append(window)
-        count += len(window[1])
-        progress("windows", len(found), len(places))
-        if max_bytes is not None and count * BOX_BYTES > max_bytes:
-            raise MemoryError(
-                f"{count} boxes in {len(found)} of {len(places)} windows need "
-                f"{size_text(count * BOX_BYTES)}, but {size_text(max_bytes)} are left for them"
-            )
-    boxes, scores = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-    owner = np.repeat(np.arange(len(places)), [len(s) for _, s in found])
-    return boxes, scores, owner
 
 
 def _warn_of_large(boxes: NDArray[np.float32], method: Method) -> None:
@@ -111,10 +140,16 @@ def _warn_of_large(boxes: NDArray[np.float32], method: Method) -> None:
             return
 
 
-def _run_windows(
+def run_windows(
     image: Pixels, places: NDArray[np.int64], run: Run, method: Method, batch: int
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """The boxes of each window above the score threshold, in pixels of the magnified image."""
+) -> Iterator[Boxes]:
+    """The boxes and scores of each window above the score threshold, pixels of the magnified image.
+
+    Args:
+        image: (H, W, 3) uint8, as ``magnify_for`` gives it.
+        places: (M, 4) some of its windows.
+        run: as in ``detect``, as are ``method`` and ``batch``.
+    """
 
     def load(place: NDArray[np.int64]) -> NDArray[np.uint8]:
         x0, y0, x1, y1 = place
@@ -129,7 +164,7 @@ def _above_threshold(
     boxes: NDArray[np.float32],
     scores: NDArray[np.float32],
     method: Method,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> Boxes:
     """A window's good boxes, cut off at its edges, in pixels of the magnified image."""
     x0, y0, x1, y1 = place
     good = scores > method.score_threshold

@@ -35,7 +35,7 @@ from .trial import choose_look
 logger = logging.getLogger(__name__)
 
 Kept = Callable[[NDArray[np.int64], Canvas], NDArray[np.bool_]]
-_BLOCK = 2048  # side of the part of a label image that is made at once, pixels
+BLOCK = 2048  # side of the part of a label image that is made at once, pixels
 
 
 class Predictor:
@@ -271,12 +271,12 @@ def draw(
     masks: dict[int, Mask] = {}
     done = 0
     progress("cells", done, len(boxes))
-    large = (boxes[:, 2:] - boxes[:, :2]).max(1) > _BLOCK
+    large = (boxes[:, 2:] - boxes[:, :2]).max(1) > BLOCK
     of_large = segment_large(image, boxes[large], segmenter, method, batch)
     for box, (large_mask, sure) in zip(np.flatnonzero(large).tolist(), of_large, strict=True):
         masks[box], confidences[box] = large_mask, sure
         whole[box + 1] = large_mask.area()
-    for visit in visits(boxes, canvas.shape, _BLOCK):
+    for visit in visits(boxes, canvas.shape, BLOCK):
         new = visit.new[~large[visit.new]]
         of_new = segment(image, boxes[new], segmenter, method, batch)
         for box, (mask, sure) in zip(new.tolist(), of_new, strict=True):

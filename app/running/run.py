@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 from ..files.folder import Listing, describe_passed
@@ -31,6 +32,9 @@ from .supervise import interrupts_ignored
 from .tally import Tally
 from .work import Worker
 
+Load = Callable[[argparse.Namespace], Predictor]
+Do = Callable[[Worker, list[Job]], Iterator[Record]]
+
 
 def run(
     options: argparse.Namespace,
@@ -38,6 +42,9 @@ def run(
     process: int | None = None,
     *,
     restarted: bool = False,
+    load: Load = load_predictor,
+    make_worker: type[Worker] = Worker,
+    do: Do | None = None,
 ) -> int:
     """Segment the images that the command line names; returns the exit status.
 
@@ -46,11 +53,14 @@ def run(
         name: of this run, as ``name_run`` makes one.
         process: number of the process that stands for the run; by default this one.
         restarted: an earlier process of this very run has crashed; what it settled stays so.
+        load: makes what segments an image.
+        make_worker: makes what does each image by that, and records it.
+        do: all images by that; by default here, small ones several at once.
     """
     try:
         found = find_images(options)
         boxes = given_boxes(options, found.jobs)
-        predictor = load_predictor(options)
+        predictor = load(options)
         max_bytes = image_memory(options.max_memory, predictor.resources.working_memory)
         config, about = describe(options, predictor)
         config_hash = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
@@ -96,8 +106,9 @@ def run(
     try:
         with progress(len(jobs), len(settled)) as bar:
             what = make_request(options), options.results, max_bytes, bar.inside, boxes
-            work = Worker(predictor, share, config_hash, *what)
-            for record in chain(do_all(work, waiting, together), await_others(work, share)):
+            work = make_worker(predictor, share, config_hash, *what)
+            done = do(work, waiting) if do else do_all(work, waiting, together)
+            for record in chain(done, await_others(work, share)):
                 tally.add(record)
                 bar.advance()
                 for line in messages(record):

@@ -75,7 +75,7 @@ def test_giants_among_others_are_drawn_as_if_all_were_small(monkeypatch):
     image = np.repeat((smooth(rng, 420)[:310, :, None] * 255).astype(np.uint8), 3, 2)
     labels = []
     for block in (1000, 128, 50):  # of these none, those of the giants' sides, and some more
-        monkeypatch.setattr(predict_module, "_BLOCK", block)
+        monkeypatch.setattr(predict_module, "BLOCK", block)
         canvas = np.zeros(shape, np.uint32)
         areas, whole, _ = draw(image, boxes, bright, METHOD, 4, canvas)
         np.testing.assert_array_equal(areas, np.bincount(canvas.ravel(), minlength=64))
@@ -96,7 +96,7 @@ def test_others_are_what_they_are_without_giants(monkeypatch):
     image = np.repeat((smooth(rng, 420)[:310, :, None] * 255).astype(np.uint8), 3, 2)
     masks = [mask for mask, _ in segment(image, boxes, bright, METHOD, 4)]
     expected = paste(masks, boxes, np.arange(1, 41), (0, 0, 310, 420))
-    monkeypatch.setattr(predict_module, "_BLOCK", 64)
+    monkeypatch.setattr(predict_module, "BLOCK", 64)
     canvas = np.zeros((310, 420), np.uint32)
     worst_last = np.append(boxes, [[0, 0, 420, 310]], 0)
     draw(image, worst_last, bright, METHOD, 4, canvas)
@@ -121,7 +121,7 @@ class Endless:
 
 
 def test_giants_take_the_same_memory_in_an_image_nine_times_as_large(monkeypatch):
-    monkeypatch.setattr(predict_module, "_BLOCK", 512)
+    monkeypatch.setattr(predict_module, "BLOCK", 512)
     monkeypatch.setattr(segment_module, "_PART", 256)
     peaks = []
     for side in (1600, 4800):

@@ -85,7 +85,7 @@ def test_a_label_image_in_a_file_is_that_in_memory(tmp_path, monkeypatch):
         return [crops[..., 0].astype(np.float32) / 255]
 
     files = []
-    monkeypatch.setattr(predict_module, "_BLOCK", 256)
+    monkeypatch.setattr(predict_module, "BLOCK", 256)
     for name, limit in (("memory", 2**28), ("file", 0)):
         monkeypatch.setattr(labels_module, "_MAX_IN_MEMORY", limit)
         with open_canvas(image.shape[:2], tmp_path / "canvas") as canvas:

@@ -57,7 +57,7 @@ def open_terminal(monkeypatch) -> Terminal:
 
 
 def test_each_window_and_each_block_of_cells_is_told(monkeypatch):
-    monkeypatch.setattr(predict_module, "_BLOCK", 64)
+    monkeypatch.setattr(predict_module, "BLOCK", 64)
     label = scatter(np.random.default_rng(0), (200, 300), (8, 40), 30)
     told = []
 

@@ -7,12 +7,14 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
 
+from app.files.labels import write_label
 from app.predict import Predictor
 from tests.app.make_toy_graphs import METHOD
 from tests.training.tiny_dataset import discs
@@ -103,7 +105,7 @@ def contents(root: Path) -> dict[str, bytes]:
 def labelled(monkeypatch) -> list[str]:
     """Names of the images that are labelled from now on; one that is named "stop" ends the run."""
     seen: list[str] = []
-    real = pseudo_label.write_label
+    real = write_label
 
     def watched(path, labels):
         seen.append(path.name.removesuffix("-0_label.tiff"))
@@ -198,7 +200,7 @@ def test_dots_in_names_stay(images):
     assert f"{IMAGES}/drug.2-0.png" in contents(images.parent / "out")
 
 
-def refused(images: Path, capsys, *arguments: str) -> str:
+def refused(images: Path, capsys, *arguments: Any) -> str:
     with pytest.raises(SystemExit) as ended:
         label(images, *arguments)
     (line,) = capsys.readouterr().err.splitlines()

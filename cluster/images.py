@@ -1,0 +1,76 @@
+"""Whole images, each a task: claimed and recorded by the command, segmented by a worker."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
+
+from distributed import get_worker
+
+from app.files.arrays import ImageError
+from app.files.boxes import NO_BOXES
+from app.look import Wanted
+from app.overrides import Asked
+from app.request import Request
+from app.running.journal import FAILED, Record
+from app.running.loop import Together, do_all
+from app.running.memory import available_memory
+from app.running.plan import Job
+from app.running.sharing import Share
+from app.running.work import Worker
+from app.stopwatch import Progress, untold
+
+from .workers import Networks, Remote, predictor_of, results_of, threads_of
+
+_LEAST = 64  # images that are handed to the scheduler at once, for workers that are still to come
+_A_THREAD = 2  # of the workers: the same, so that none waits
+_ALWAYS_TRIED = (
+    0.25  # of a worker's memory: images that need no more are tried however little it is
+)
+
+
+class ImageWorker(Worker):
+    """As ``Worker``, but a worker of the cluster segments the image, by its own memory's limit."""
+
+    def _segment(self, job: Job, max_bytes: int, progress: Progress) -> Record:
+        request = self.request
+        if self.boxes is not None:
+            request = replace(request, boxes=self.boxes.get(job.name, NO_BOXES))
+        remote = cast(Remote, self.predictor)
+        how = remote.networks, remote.wanted, remote.channels, request, self.results
+        future = remote.client.submit(segment_image, job, *how, pure=False)
+        try:
+            (record,) = results_of(remote.client, [future], job.source)
+        except ImageError as error:
+            return {"status": FAILED, "error": f"{error}; the other images go on"}
+        return cast(Record, record)
+
+
+def segment_image(
+    job: Job,
+    networks: Networks,
+    wanted: Wanted,
+    channels: Asked | None,
+    request: Request,
+    results: frozenset[str],
+) -> Record:
+    """On a worker: what is to be told of an image once it is segmented."""
+    predictor = predictor_of(networks, wanted, channels)
+    worker = get_worker()
+    limit = worker.memory_manager.memory_limit or available_memory()
+    each = limit // worker.state.nthreads
+    left = max(each - predictor.resources.working_memory, int(_ALWAYS_TRIED * each))
+    # The command has claimed the image, and keeps the journal.
+    nobody = cast(Share, None)
+    return Worker(predictor, nobody, "", request, results, left, lambda _: untold)._segment(
+        job, left, untold
+    )
+
+
+def do_images(work: Worker, jobs: list[Job]) -> Iterator[Record]:
+    """All images, many at once.
+
+    Yields:
+        What is to be told of each, as it ends; none of those that other runs have claimed.
+    """
+    at_once = max(_LEAST, _A_THREAD * threads_of(cast(Remote, work.predictor).client))
+    return do_all(work, jobs, Together(frozenset(jobs), at_once, work.max_bytes))
