@@ -37,12 +37,12 @@ class Case:
     input_owner: int = 0
     input_mode: int = 0o755
     status: int = 0
-    says: str = "segmenting 1 image on CPUExecutionProvider"
+    says: str = "1 of 1 image done"
     """In the last line that it says."""
-    warns: str = ""
-    """In a line before the last."""
-    lines: int | None = 1
-    """That it says; None if that doesn't matter."""
+    warns: str = "segmenting 1 image on CPUExecutionProvider"
+    """In a line before the last, where it succeeds."""
+    is_quiet: bool = True
+    """Whether it says no more than two lines, or where it fails one."""
     files: int | None = 0
     """Who owns what was made; None: nothing is to be there."""
     where: str = ""
@@ -95,7 +95,8 @@ USERS = (
         "read-only, no network, no rights, 2 GB, one core, --user 12345:12345",
         f"{READ_ONLY} {NO_RIGHTS} --memory 2g --cpus 1 --user 12345:12345 {MOUNTS}",
         images=IMAGES,
-        says=f"segmenting {len(IMAGES)} images on CPUExecutionProvider",
+        says=f"{len(IMAGES)} of {len(IMAGES)} images done",
+        warns=f"segmenting {len(IMAGES)} images on CPUExecutionProvider",
         owner=12345,
         files=12345,
         short=True,
@@ -165,21 +166,22 @@ OTHERS = (
     Case(
         "all samples",
         images=IMAGES,
-        says=f"segmenting {len(IMAGES)} images on CPUExecutionProvider",
+        says=f"{len(IMAGES)} of {len(IMAGES)} images done",
+        warns=f"segmenting {len(IMAGES)} images on CPUExecutionProvider",
     ),
     Case(
         "a driver that CUDA can't use, --read-only",
         f"{READ_ONLY},exec {MOUNTS}",
         'sh -c "cp /lib/*/libm.so.6 /tmp/libcuda.so.1 && LD_LIBRARY_PATH=/tmp sh predict.sh"',
         warns="warning: ONNX Runtime could not start CUDA",
-        lines=None,  # ONNX Runtime itself says what it misses
+        is_quiet=False,  # ONNX Runtime itself says what it misses
     ),
     Case(
         "--device cuda where there is none",
         command="sh predict.sh --device cuda",
         status=2,
         says="device cuda: ONNX Runtime could not start CUDA",
-        lines=None,
+        is_quiet=False,
         files=None,
     ),
     Case(

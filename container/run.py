@@ -56,12 +56,13 @@ def run_case(proof: Proof, case: Case, *, anew: bool = True) -> None:
     made = list(outputs.rglob("*"))
     owners = sorted({(path.stat().st_uid, path.stat().st_gid) for path in made})
     wanted = [] if case.files is None else [(case.files, case.files)]
-    scores = [] if case.status else judge(proof, name, outputs / case.where, case.images)
+    fails = case.status != 0
+    scores = [] if fails else judge(proof, name, outputs / case.where, case.images)
     for good, fault in (
         (done.returncode == case.status, f"exit status {done.returncode}"),
         (case.says in last, f"'{case.says}' is not said last, but '{last}'"),
-        (any(case.warns in line for line in lines), f"'{case.warns}' is not said"),
-        (case.lines in (len(lines), None), f"{len(lines)} lines are said"),
+        (fails or any(case.warns in line for line in lines), f"'{case.warns}' is not said"),
+        (not case.is_quiet or len(lines) == 2 - fails, f"{len(lines)} lines are said"),
         (changed <= mount_points(case.options), f"{changed} have changed"),
         (owners == wanted, f"what was made is of {owners}: {[path.name for path in made]}"),
     ):

@@ -43,7 +43,8 @@ def stop_halfway(proof: Proof, case: Case) -> None:
         images=IMAGES,
         owner=case.owner,
         files=case.files,
-        says=f"({len(kept)} settled already)",
+        says=f"{len(IMAGES)} of {len(IMAGES)} images done",
+        warns=f"({len(kept)} settled already)",
     )
     run_case(proof, resume, anew=False)
 
