@@ -1,6 +1,7 @@
 """Boxes that the user gives, instead of those that the detector would find."""
 
 import csv
+import io
 import json
 import math
 from collections import defaultdict
@@ -48,7 +49,7 @@ def read_boxes(path: Path, only: str | None = None) -> Boxes:
     except OSError as error:
         raise BoxesError(f"{path}: can't be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise BoxesError(f"{path}: is no text; {_WANTED} was wanted") from error
+        raise BoxesError(f"{path}: is no text in UTF-8; {_WANTED} was wanted") from error
     found: dict[str, list[list[float]]] = defaultdict(list)
     is_json = text.lstrip().startswith(("{", "["))
     for where, image, values in (_features if is_json else _rows)(path, text, only):
@@ -87,7 +88,7 @@ def check_boxes(path: Path, boxes: NDArray[np.float32] | None, shape: tuple[int,
 
 
 def _rows(path: Path, text: str, _only: str | None) -> Iterator[tuple[str, str, list[float]]]:
-    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    rows = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
     missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
     if missing:
         raise BoxesError(f"{path}: has no column {', '.join(missing)}; {_WANTED} was wanted")

@@ -84,6 +84,7 @@ RESULT_FILES = {
     "rois": "_rois.zip",
     "overlay": "_overlay.jpg",
 }
+REPORT_FILE = "report.html"
 _LABEL = "_label.tiff"
 
 

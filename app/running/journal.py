@@ -10,10 +10,11 @@ import json
 import secrets
 import threading
 import time
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from ..files.identity import identity as identity
 
 RUN_FILE = "run.json"
 RUNS_FOLDER = ".runs"  # in the output folder, while runs go on
@@ -22,7 +23,6 @@ STARTED, DONE, FAILED = "started", "done", "failed"
 # One of several that were at work when the process crashed: to be tried alone.
 SUSPECT = "suspect"
 SETTLED = DONE, FAILED
-_SAMPLES, _SAMPLE = 4, 4096  # parts of a file, and bytes of each, that tell files apart
 Record = dict[str, Any]
 
 
@@ -143,22 +143,3 @@ def is_broken(folder: Path) -> bool:
 def read_records(folder: Path) -> dict[str, Record]:
     """The last record of each image of an output folder."""
     return latest(read_history(folder))
-
-
-def identity(path: Path) -> list[int] | None:
-    """What tells a file apart from others of its name; None if it is gone.
-
-    Returns:
-        Its size in bytes, the time of its last change in nanoseconds, and a checksum of some of its
-        bytes: file systems that know no nanoseconds give many images the same time.
-    """
-    checksum = 0
-    try:
-        status = path.stat()
-        with path.open("rb", buffering=0) as file:
-            for share in range(_SAMPLES):
-                file.seek(max(0, status.st_size - _SAMPLE) * share // (_SAMPLES - 1))
-                checksum = zlib.crc32(file.read(_SAMPLE), checksum)
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns, checksum]

@@ -213,6 +213,10 @@ def is_valid(record: Record, job: Job, config_hash: str) -> bool:
             and record.get("config") == config_hash
             and record.get("file") == job.identity()
             and record.get("label_sha256") == sha256(job.target)
+            and all(
+                job.target.with_name(Path(path).name).stat().st_size
+                for path in (record.get("results") or {}).values()
+            )
         )
     except OSError:
         return False

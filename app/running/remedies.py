@@ -32,7 +32,11 @@ def explain(error: OSError, source: Path, target: Path) -> str:
     reason = error.strerror or str(error) or type(error).__name__
     if error.filename is not None and Path(os.fsdecode(error.filename)) == source:
         return f"{source}: can't be read ({reason}); {remedy(error)}"
-    return f"{source}: {target} can't be written ({reason}); {remedy(error)}"
+    named = error.filename2 or error.filename
+    there = target if named is None else Path(os.fsdecode(named))
+    if there.parent != target.parent or there.name.startswith("."):  # or of a scratch file
+        there = target
+    return f"{source}: {there} can't be written ({reason}); {remedy(error)}"
 
 
 def remedy(error: OSError) -> str:

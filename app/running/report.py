@@ -8,6 +8,9 @@ from typing import Any
 from .console import say
 from .journal import RUN_FILE
 from .plan import UsageError
+from .shard_number import SHARDS_FOLDER
+
+_CHANGED = "is not what a run has written"
 
 
 def make_report(folder: Path, images: Path | None = None) -> Path | None:
@@ -20,11 +23,13 @@ def make_report(folder: Path, images: Path | None = None) -> Path | None:
     from ..results.report.build import write_report  # takes time, which most runs need not wait for
 
     try:
+        if images is not None and not images.is_dir():
+            raise UsageError(f"{images}: is no folder; give that of the images")
         whole = read_run(folder)
-        if images is None:
-            inputs = [about.get("input") for about in whole.get("runs", {}).values()]
-            images = Path(inputs[-1]) if inputs and inputs[-1] else None
-        return write_report(folder, whole, images)
+        try:
+            return write_report(folder, whole, images)
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            raise UsageError(f"{folder / RUN_FILE}: {_CHANGED} ({error})") from error
     except UsageError as error:
         say(f"error: {error}")
     except OSError as error:
@@ -40,6 +45,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     """
     path = folder / RUN_FILE
     wanted = "give the output folder of a run that has ended"
+    if (folder / SHARDS_FOLDER).is_dir():
+        wanted = f"merge its shards first (merge {folder})"
     try:
         whole = json.loads(path.read_text())
         if isinstance(whole, dict) and all(
@@ -50,7 +57,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: can't be read ({error.strerror}); {wanted}") from error
     except (ValueError, LookupError, TypeError, RecursionError):
         pass
-    raise UsageError(f"{path}: is not what a run has written; {wanted}")
+    raise UsageError(f"{path}: {_CHANGED}; {wanted}")
 
 
 def report(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 from ..files.folder import Listing, describe_passed
+from ..files.labels import REPORT_FILE
 from ..predict import Predictor
 from ..session import DeviceError
 from ..settings import SettingsError
@@ -124,6 +125,8 @@ def run(
     if "report" in options.results and not (options.shard or tally.interrupted or tally.unwritten):
         tally.report = make_report(options.output)
         tally.unwritten = tally.report is None
+    if "report" not in options.results and (options.output / REPORT_FILE).exists():
+        say(f"warning: {options.output / REPORT_FILE} is of an earlier run")
     say(f"shard {options.shard}: {tally.describe()}" if options.shard else tally.describe())
     return tally.status
 

@@ -99,6 +99,7 @@ class Worker:
         The peak of memory in it is the process', so others at work at the same time count, too.
         """
         source, record = job.source, Record(status=FAILED)
+        older = {path: path.stat().st_mtime_ns for path in self._outputs(job)}
         with warnings_collected() as warnings:
             try:
                 request = self.request
@@ -107,6 +108,11 @@ class Worker:
                 what = request, max_bytes, progress, self._also(job)
                 record |= outcome_record(self.predictor.predict_file(source, job.target, *what))
                 record |= {"label": job.label, "label_sha256": sha256(job.target)}
+                if request.boxes is not None and record["instances"] < len(request.boxes):
+                    logger.warning(
+                        "%d of %d boxes have a cell that is kept; cells are numbered as these",
+                        *(record["instances"], len(request.boxes)),
+                    )
                 record |= self._results(job) | {"status": DONE}
             except ImageError as error:
                 record["error"] = str(error)
@@ -122,9 +128,17 @@ class Worker:
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
                 record["error"] = f"{source}: {problem}; please report this image"
-        if record["status"] == FAILED and os.path.lexists(job.target):
-            warnings.append(f"{job.label} is of an earlier run")
+        kept = [
+            path.name for path in self._outputs(job) if path.stat().st_mtime_ns == older.get(path)
+        ]
+        if record["status"] == FAILED and kept:
+            warnings.append(f"of an earlier run: {', '.join(kept)}")
         return {**record, "peak_memory": peak_memory(), "warnings": warnings}
+
+    def _outputs(self, job: Job) -> list[Path]:
+        """What there is of an image in the output folder."""
+        paths = [job.target, *(result_path(job.target, kind) for kind in RESULT_FILES)]
+        return [path for path in paths if os.path.isfile(path)]  # noqa: PTH113  # nor too long
 
     def _also(self, job: Job) -> Also | None:
         """What writes more than the label image, if anything is wanted."""

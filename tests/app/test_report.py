@@ -109,6 +109,7 @@ class Made:
             "warnings": [],
             "seconds": {"read": 0.5, "detect": 1.0},
             "look": {"channels": [0], "limits": [[0, 255]], "usual": True},
+            "results": dict.fromkeys(("table", "overlay", "geojson", "rois"), "there"),
         }
         self.run["images"].append(record | more)
 

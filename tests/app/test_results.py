@@ -21,6 +21,7 @@ from tests.app.command_line import (
     picture,
     report,
     report_of_one,
+    run,
     run_in,
     write,
 )
@@ -242,3 +243,48 @@ def test_boxes_that_fit_no_image_are_refused(three, capsys):
     assert run_in(three, "--boxes", three / "boxes.csv", "--stack", "each") == 2
     assert run_in(three, "--boxes", three / "gone.csv") == 2
     assert "gone.csv: can't be read (No such file" in capsys.readouterr().err
+
+
+def test_lost_results_are_made_again(one, capsys):
+    assert run_in(one, "--results", "table,overlay") == 0
+    (one / "out" / "a_overlay.jpg").write_bytes(b"")
+    (one / "out" / "a_cells.csv").unlink()
+    assert run_in(one, "--resume", "--results", "table,overlay") == 0
+    assert "settled" not in capsys.readouterr().err and len(cells(one)) == 2
+
+
+def test_the_report_shows_no_image_in_the_place_of_another(folder):
+    for name, level in (("in", 220), ("other", 120)):
+        (folder / name).mkdir(exist_ok=True)
+        write(folder / name / "a.png", picture(level))
+        write(folder / name / f"{name}.png", picture(level))
+    assert run_in(folder, "--results", "report") == 0
+    assert (
+        run(folder / "other" / "other.png", folder / "out", "--resume", "--results", "report") == 0
+    )
+    page = (folder / "out" / "report.html").read_text()
+    assert "is gone" not in page and "another file now" not in page
+    write(folder / "in" / "a.png", picture(150))
+    assert make_report(parse_report([str(folder / "out")])) == 0
+    assert "the image is another file now" in (folder / "out" / "report.html").read_text()
+
+
+def test_a_result_that_cannot_be_written_is_named(one, capsys):
+    (one / "out" / "a_cells.csv").mkdir(parents=True)
+    assert run_in(one, "--results", "table") == 1
+    told = capsys.readouterr().err
+    assert "a_cells.csv can't be written (Is a directory)" in told
+    assert "of an earlier run" not in told
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("label", None), ("instances", -3), ("height", None), ("warnings", 3)]
+)
+def test_a_report_of_a_record_that_was_edited_is_refused_or_made(one, key, value, capsys):
+    assert run_in(one, "--results", "table") == 0
+    path = one / "out" / "run.json"
+    whole = json.loads(path.read_text())
+    whole["images"][0][key] = value
+    path.write_text(json.dumps(whole))
+    assert make_report(parse_report([str(one / "out")])) in (0, 2)
+    assert "Traceback" not in capsys.readouterr().err

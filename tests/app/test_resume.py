@@ -166,7 +166,7 @@ def test_an_older_label_image_of_an_image_that_fails_is_told(three, capsys):
     write(three / "in" / "c.bmp", picture(90))
     assert run_in(three, "--resume") == 1
     told = capsys.readouterr().err
-    assert "warning: b.png: b_label.tiff is of an earlier run" in told
+    assert "warning: b.png: of an earlier run: b_label.tiff" in told
     assert "would both be written to c_label.tiff (c_label.tiff is of an earlier run)" in told
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...files.atomic import atomic_write
+from ...files.labels import REPORT_FILE
 from .gather import Entry, gather
 from .page import Shown, failures, sheet, table
 from .pictures import budget
@@ -19,7 +20,6 @@ from .settings import citation, settings
 from .suspicion import judge
 from .text import fill, text
 
-REPORT_FILE = "report.html"
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -32,8 +32,9 @@ def write_report(folder: Path, run: Mapping[str, Any], inputs: Path | None = Non
     Args:
         folder: of the outputs.
         run: what run.json holds.
-        inputs: folder of the images; None if it isn't known. Where images are gone, the report is
-            made of the label images alone, and says so.
+        inputs: folder of the images; by default the one that run.json names for the run of each.
+            Where images are gone or others, the report is made of the label images alone, and says
+            so.
 
     Returns:
         The path of the report. The same files give the same report.
@@ -44,7 +45,9 @@ def write_report(folder: Path, run: Mapping[str, Any], inputs: Path | None = Non
     records = run["images"]
     limits = budget(sum(record["status"] == "done" for record in records))
     stack = str(run.get("stack", "refuse"))
-    entries = [gather(record, folder, inputs, stack, limits) for record in records]
+    entries = [
+        gather(record, folder, inputs or _input(record, run), stack, limits) for record in records
+    ]
     done = [entry for entry in entries if entry.is_done]
     if done and all(math.isfinite(entry.pixel_area) for entry in done):
         entries = [
@@ -57,6 +60,12 @@ def write_report(folder: Path, run: Mapping[str, Any], inputs: Path | None = Non
     with atomic_write(path) as part:
         part.write_text(page, encoding="utf-8")
     return path
+
+
+def _input(record: Mapping[str, Any], run: Mapping[str, Any]) -> Path | None:
+    """The folder of an image, by the run that made it."""
+    folder = run.get("runs", {}).get(record.get("run"), {}).get("input")
+    return Path(folder) if folder else None
 
 
 def _sorted(entries: Sequence[Entry]) -> list[Shown]:

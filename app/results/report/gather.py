@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...files.arrays import ImageError, Pixels, blocks
+from ...files.identity import identity
 from ...files.open import open_image
 from ...files.tiff import TiffImage
 from ...log import warnings_collected
@@ -24,12 +25,21 @@ Record = Mapping[str, Any]
 _BLOCK = 2048  # pixels: side of the part of a label image that is counted at once
 _IN_MEMORY = 2**26  # pixels of a label image that is read as a whole
 _SUFFIX = "_label.tiff"
+# What the command line calls them, and record of an image has as made by the run.
+_KINDS = {
+    "overlay": "overlay",
+    "table": "table",
+    "outlines": "geojson",
+    "zipped outlines": "geojson.gz",
+    "ROIs": "rois",
+}
 # What may lie beside a label image, by what it is called in the report.
 _BESIDE = {
     "overlay": "_overlay.jpg",
     "zoom": "_zoom.html",
     "table": "_cells.csv",
     "outlines": ".geojson",
+    "zipped outlines": ".geojson.gz",
     "ROIs": "_rois.zip",
 }
 # Whatever is wrong with a file of one image must not cost the report.
@@ -185,6 +195,10 @@ class _Files:
         if self.source is None or not self.source.exists():
             self.remarks.append("the image is gone: only its cells are shown")
             return make_picture(Silhouette(labels), *given)
+        known = self.record.get("file")
+        if known and known[:3] != identity(self.source):
+            self.remarks.append("the image is another file now: only its cells are shown")
+            return make_picture(Silhouette(labels), *given)
         try:
             with open_image(self.source, stack) as image:
                 if image.shape[:2] != labels.shape:
@@ -206,6 +220,8 @@ class _Files:
     def _scores(self, count: int) -> NDArray[np.float32]:
         """(N,) scores of the cells of all planes, from the table; none if that is not there."""
         none = np.zeros(0, np.float32)
+        if not _is_own(self.record, "table"):
+            return none
         try:
             table = self.base.with_name(self.base.name + _BESIDE["table"])
             with table.open(encoding="utf-8", newline="") as file:
@@ -254,4 +270,13 @@ def _links(record: Record, folder: Path) -> dict[str, str]:
     label = str(record["label"])
     base = label.removesuffix(_SUFFIX)
     paths = {what: base + end for what, end in _BESIDE.items()} | {"label image": label}
-    return {what: path for what, path in paths.items() if (folder / path).is_file()}
+    return {
+        what: path
+        for what, path in paths.items()
+        if _is_own(record, what) and (folder / path).is_file()
+    }
+
+
+def _is_own(record: Record, what: str) -> bool:
+    """Whether a file beside a label image was made with it, and not by an earlier run."""
+    return what not in _KINDS or _KINDS[what] in (record.get("results") or {})
