@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .arrays import ImageError, NotCompleteError, NotSupportedError
 from .pixel_size import Size
-from .stacks import Grid, arrange
+from .stacks import Grid, arrange, choose
 from .subblocks import Subblock, decode, read_contents
 
 _STACK = "VHIRBTZ"  # view, phase, illumination, rotation, block, time, depth: the slowest first
@@ -117,19 +117,8 @@ class CziImage:
 
     def _choose_planes(self, planes: list[Plane], axes: str, stack: str) -> list[Plane]:
         """The planes of which the maximum is wanted; where each is, the first one."""
-        if len(planes) == 1 or stack == "max":
-            return planes
-        if stack == "each":
-            return planes[:1]
         what = f"{self.path}: holds {len(planes)} planes along the axes {axes}"
-        if stack == "refuse":
-            raise ImageError(
-                f"{what}, but one two-dimensional image was wanted; export one plane or a "
-                "projection of the stack, or choose with --stack each, max or NUMBER"
-            )
-        if int(stack) >= len(planes):
-            raise ImageError(f"{what}; --stack {stack} was wanted, 0 to {len(planes) - 1} are")
-        return [planes[int(stack)]]
+        return planes[choose(what, len(planes), stack)]
 
     def _read(self, plane: Plane, rows: slice, columns: slice) -> NDArray[Any]:
         """(h, w, C) of one plane."""

@@ -57,6 +57,31 @@ def planes_of(image: Pixels) -> tuple[Grid, Iterator[Pixels]]:
     return ONE_PLANE, iter([image])
 
 
+def choose(what: str, count: int, stack: str) -> slice:
+    """Which planes of a file are read, as ``open_image`` has it; where each is, the first one.
+
+    Args:
+        what: names the file and what it holds, for messages.
+        count: of its planes.
+        stack: what is wanted of them.
+
+    Raises:
+        ImageError: one was wanted, or one that isn't there.
+    """
+    if count == 1 or stack == "max":
+        return slice(None)
+    if stack == "each":
+        return slice(1)
+    if stack == "refuse":
+        raise ImageError(
+            f"{what}, but one two-dimensional image was wanted; export one plane or a projection "
+            "of the stack, or choose with --stack each, max or NUMBER"
+        )
+    if int(stack) >= count:
+        raise ImageError(f"{what}; --stack {stack} was wanted, 0 to {count - 1} are")
+    return slice(int(stack), int(stack) + 1)
+
+
 def arrange(path: Path, axes: str, positions: Sequence[tuple[int, ...]]) -> Grid:
     """The grid of some planes: each axis is as long as there are planes along it.
 

@@ -20,7 +20,7 @@ from .directories import MendedFile, follow
 from .ome import read_ome
 from .pixel_size import Size, tiff_pixel_size
 from .planes import open_planes
-from .stacks import ONE_PLANE, arrange
+from .stacks import ONE_PLANE, arrange, choose
 
 _MAX_CHANNELS = 256
 _FEW = 4  # images whose shapes are told
@@ -184,19 +184,8 @@ class TiffImage:
         total = numbers.shape[1] * self._planes.shape[2]
         if total > _MAX_CHANNELS:
             raise ImageError(f"{self.path}: has {total} channels; export those that matter")
-        if len(numbers) == 1 or stack == "max":
-            return numbers
-        if stack == "each":
-            return numbers[:1]
         what = f"{self.path}: holds axes {axes} of lengths {shape}"
-        if stack == "refuse":
-            raise ImageError(
-                f"{what}, but one two-dimensional image was wanted; export one plane or a "
-                "projection of the stack, or choose with --stack each, max or NUMBER"
-            )
-        if int(stack) >= len(numbers):
-            raise ImageError(f"{what}; --stack {stack} was wanted, 0 to {len(numbers) - 1} are")
-        return numbers[int(stack) : int(stack) + 1]
+        return numbers[choose(what, len(numbers), stack)]
 
     def _read(self, rows: slice, columns: slice) -> NDArray[Any]:
         def plane(numbers: NDArray[np.int64]) -> NDArray[Any]:

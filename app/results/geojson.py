@@ -15,7 +15,6 @@ import orjson
 from numpy.typing import NDArray
 
 from ..files.atomic import atomic_write
-from ..files.kinds import stem
 from ..files.stacks import ONE_PLANE, Grid
 from .measure import Columns
 from .outlines import Outline
@@ -99,11 +98,6 @@ class FeatureWriter:
         }
         piece = orjson.dumps(feature, option=orjson.OPT_SERIALIZE_NUMPY)
         self._spool.add(plane, label, piece)
-
-
-def geojson_path(image: Path, folder: Path, is_gzipped: bool = False) -> Path:
-    """Where the outlines of an image go: its name without the suffix, ``.geojson`` or ``.gz``."""
-    return folder / f"{stem(image.name)}.geojson{'.gz' if is_gzipped else ''}"
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from ..files.arrays import Pixels
 from ..files.atomic import atomic_write
-from ..files.kinds import stem
 from ..files.pixel_size import Size
 from .cells import LabelImage
 from .colours import choose_colours, find_lines
@@ -24,11 +23,6 @@ JPEG = [
 ]
 _BAR = 0.25  # of the picture's width, which a scale bar takes at most
 _SHORTEST_BAR = 16  # pixels
-
-
-def overlay_path(image: Path, folder: Path) -> Path:
-    """Where the picture of an image goes: its name without the suffix, ``_overlay.jpg``."""
-    return folder / f"{stem(image.name)}_overlay.jpg"
 
 
 def write_overlay(

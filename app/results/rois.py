@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from roifile import ROI_TYPE, ImagejRoi
 
 from ..files.atomic import atomic_write
-from ..files.kinds import stem
 from ..files.stacks import ONE_PLANE, Grid
 from .outlines import Outline, Ring
 from .spool import Spool
@@ -49,11 +48,6 @@ class RoiWriter:
         else:
             roi.z_position, roi.t_position = (place.get(axis, -1) + 1 for axis in "ZT")
         self._spool.add(plane, label, roi.tobytes())
-
-
-def rois_path(image: Path, folder: Path) -> Path:
-    """Where the ROIs of an image go: its name without the suffix, ``_rois.zip``."""
-    return folder / f"{stem(image.name)}_rois.zip"
 
 
 @contextmanager

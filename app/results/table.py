@@ -10,17 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files.atomic import atomic_write
-from ..files.kinds import stem
 from ..files.stacks import Grid
 from .measure import Columns
 
 _DIGITS = 9
 _ROWS = 4096  # that are in memory as text at once
-
-
-def table_path(image: Path, folder: Path) -> Path:
-    """Where the table of an image goes: its name without the suffix, ``_cells.csv``."""
-    return folder / f"{stem(image.name)}_cells.csv"
 
 
 def on_plane(columns: Columns, grid: Grid, number: int) -> Columns:

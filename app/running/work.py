@@ -128,11 +128,9 @@ class Worker:
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
                 record["error"] = f"{source}: {problem}; please report this image"
-        kept = [
-            path.name for path in self._outputs(job) if path.stat().st_mtime_ns == older.get(path)
-        ]
-        if record["status"] == FAILED and kept:
-            warnings.append(f"of an earlier run: {', '.join(kept)}")
+        if record["status"] == FAILED:
+            kept = [p.name for p in self._outputs(job) if p.stat().st_mtime_ns == older.get(p)]
+            warnings += [f"of an earlier run: {', '.join(kept)}"] if kept else []
         return {**record, "peak_memory": peak_memory(), "warnings": warnings}
 
     def _outputs(self, job: Job) -> list[Path]:

@@ -13,9 +13,10 @@ import pytest
 import shapely
 import tifffile
 
+from app.files.labels import output_path, result_path
 from app.files.stacks import Grid
 from app.results.cells import find_boxes
-from app.results.geojson import Measurements, geojson_path, write_geojson
+from app.results.geojson import Measurements, write_geojson
 from app.results.outlines import outlines
 from tests.app.label_images import ragged
 from tests.app.slow_outlines import pixels_in
@@ -247,5 +248,9 @@ def test_cells_wait_on_the_disk(tmp_path):
 
 
 def test_where_it_goes():
-    assert geojson_path(Path("a/n.1.ome.tif"), Path("b")) == Path("b/n.1.geojson")
-    assert geojson_path(Path("a/n.png"), Path("b"), True) == Path("b/n.geojson.gz")
+    assert result_path(output_path(Path("a/n.1.ome.tif"), Path("b")), "geojson") == Path(
+        "b/n.1.geojson"
+    )
+    assert result_path(output_path(Path("a/n.png"), Path("b")), "geojson.gz") == Path(
+        "b/n.geojson.gz"
+    )

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from app.files.arrays import FileArray
+from app.files.labels import output_path, result_path
 from app.results import shrink as shrinking
 from app.results.cells import find_boxes
 from app.results.colours import PALETTE, choose_colours, find_lines
 from app.results.overlay import (
     bar_length,
     draw_scale_bar,
-    overlay_path,
     write_overlay,
 )
 from app.results.shrink import fit, shrink, shrink_labels
@@ -37,7 +37,10 @@ def written(path, image, labels, **more):
 
 
 def test_name_of_the_file(tmp_path):
-    assert overlay_path(tmp_path / "a.b.ome.tif", tmp_path) == tmp_path / "a.b_overlay.jpg"
+    assert (
+        result_path(output_path(tmp_path / "a.b.ome.tif", tmp_path), "overlay")
+        == tmp_path / "a.b_overlay.jpg"
+    )
 
 
 def test_lines_lie_on_the_outermost_pixels_and_the_rest_is_the_image(tmp_path):

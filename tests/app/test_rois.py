@@ -8,10 +8,11 @@ import pytest
 import roifile
 import tifffile
 
+from app.files.labels import output_path, result_path
 from app.files.stacks import ONE_PLANE, Grid
 from app.results.cells import find_boxes
 from app.results.outlines import outlines, trace
-from app.results.rois import rois_path, write_rois
+from app.results.rois import write_rois
 from tests.app.imagej_rois import RECT, TRACED, Roi, decode, fill
 from tests.app.label_images import ragged
 
@@ -153,4 +154,6 @@ def test_an_error_leaves_the_old_file_and_no_other(tmp_path):
 
 
 def test_where_they_go():
-    assert rois_path(Path("a/n.1.ome.tif"), Path("b")) == Path("b/n.1_rois.zip")
+    assert result_path(output_path(Path("a/n.1.ome.tif"), Path("b")), "rois") == Path(
+        "b/n.1_rois.zip"
+    )

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.files.labels import output_path, result_path
 from app.files.stacks import Grid
 from app.results import table
-from app.results.table import on_plane, table_path, write_table
+from app.results.table import on_plane, write_table
 from tests.app.test_measure import measured
 
 PAGE = Path("docs/results.md")
@@ -105,7 +106,7 @@ def test_an_earlier_table_stays_if_the_next_fails(tmp_path):
 
 
 def test_it_is_named_after_the_image():
-    assert table_path(Path("in/drug_0.1uM.ome.tif"), Path("out")) == Path(
+    assert result_path(output_path(Path("in/drug_0.1uM.ome.tif"), Path("out")), "table") == Path(
         "out/drug_0.1uM_cells.csv"
     )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...files.arrays import ImageError, Pixels, blocks
 from ...files.identity import identity
+from ...files.labels import result_path
 from ...files.open import open_image
 from ...files.tiff import TiffImage
 from ...log import warnings_collected
@@ -25,22 +26,14 @@ Record = Mapping[str, Any]
 _BLOCK = 2048  # pixels: side of the part of a label image that is counted at once
 _IN_MEMORY = 2**26  # pixels of a label image that is read as a whole
 _SUFFIX = "_label.tiff"
-# What the command line calls them, and record of an image has as made by the run.
-_KINDS = {
+_ZOOM = "_zoom.html"
+# What may lie beside a label image: by what the report calls it, its name on the command line.
+_BESIDE = {
     "overlay": "overlay",
     "table": "table",
     "outlines": "geojson",
     "zipped outlines": "geojson.gz",
     "ROIs": "rois",
-}
-# What may lie beside a label image, by what it is called in the report.
-_BESIDE = {
-    "overlay": "_overlay.jpg",
-    "zoom": "_zoom.html",
-    "table": "_cells.csv",
-    "outlines": ".geojson",
-    "zipped outlines": ".geojson.gz",
-    "ROIs": "_rois.zip",
 }
 # Whatever is wrong with a file of one image must not cost the report.
 _BROKEN = (ImageError, OSError, ValueError, LookupError, TypeError, MemoryError, csv.Error)
@@ -220,10 +213,10 @@ class _Files:
     def _scores(self, count: int) -> NDArray[np.float32]:
         """(N,) scores of the cells of all planes, from the table; none if that is not there."""
         none = np.zeros(0, np.float32)
-        if not _is_own(self.record, "table"):
+        if "table" not in (self.record.get("results") or {}):
             return none
         try:
-            table = self.base.with_name(self.base.name + _BESIDE["table"])
+            table = result_path(self.path, "table")
             with table.open(encoding="utf-8", newline="") as file:
                 reader = csv.reader(file)
                 place = next(reader).index("score")
@@ -267,16 +260,8 @@ def _as_shown(image: Pixels, look: Record) -> Normalised:
 
 def _links(record: Record, folder: Path) -> dict[str, str]:
     """The files of an image, relative to the report."""
-    label = str(record["label"])
-    base = label.removesuffix(_SUFFIX)
-    paths = {what: base + end for what, end in _BESIDE.items()} | {"label image": label}
-    return {
-        what: path
-        for what, path in paths.items()
-        if _is_own(record, what) and (folder / path).is_file()
-    }
-
-
-def _is_own(record: Record, what: str) -> bool:
-    """Whether a file beside a label image was made with it, and not by an earlier run."""
-    return what not in _KINDS or _KINDS[what] in (record.get("results") or {})
+    label, made = Path(str(record["label"])), record.get("results") or {}
+    paths = {what: result_path(label, kind) for what, kind in _BESIDE.items() if kind in made}
+    zoom = label.with_name(label.name.removesuffix(_SUFFIX) + _ZOOM)
+    paths |= {"zoom": zoom, "label image": label}
+    return {what: path.as_posix() for what, path in paths.items() if (folder / path).is_file()}
