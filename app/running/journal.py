@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..files.atomic import atomic_write
 from ..files.identity import identity as identity
 
 RUN_FILE = "run.json"
@@ -143,3 +144,24 @@ def is_broken(folder: Path) -> bool:
 def read_records(folder: Path) -> dict[str, Record]:
     """The last record of each image of an output folder."""
     return latest(read_history(folder))
+
+
+def write_run(
+    folder: Path, header: Record, runs: dict[str, Record], records: dict[str, Record]
+) -> None:
+    """Write run.json.
+
+    Args:
+        folder: the output folder.
+        header: what stands first in it.
+        runs: what is to be known of each run, by its name.
+        records: of the images by name; those that are settled are told.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    images = [records[name] for name in sorted(records) if records[name]["status"] in SETTLED]
+    counts = {status: sum(r["status"] == status for r in images) for status in SETTLED}
+    text = json.dumps({**header, "runs": runs, **counts, "images": images}, indent=1)
+    with atomic_write(folder / RUN_FILE) as part:
+        part.write_text(text + "\n")

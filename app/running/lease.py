@@ -11,6 +11,7 @@ from typing import Any
 from ..files.atomic import atomic_write
 from ..processor import kernel_text
 
+LEASE_SUFFIX = ".lease"  # of its file
 BEAT = 5.0  # seconds from one sign of life to the next
 DEAD_AFTER = 60.0  # seconds without one, after which a run of another machine counts as dead
 _PROC = Path("/proc")

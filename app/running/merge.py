@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..files.atomic import atomic_write
 from ..files.folder import list_folder, relative_name
 from ..settings import sha256
 from .console import counted, progress, say
@@ -23,6 +22,7 @@ from .journal import (
     latest,
     new_run,
     read_history,
+    write_run,
 )
 from .plan import UsageError
 from .report import make_report, read_run
@@ -134,21 +134,12 @@ def _problem(output: Path, image: Listed, record: Record) -> str | None:
 
 def _write_run(output: Path, listed: ImageList, merged: Merged) -> None:
     """Write run.json, as a run does; it also names what is missing."""
-    images = [merged.records[name] for name in sorted(merged.records)]
-    counts = {status: sum(r["status"] == status for r in images) for status in SETTLED}
-    ran = [merged.runs.get(record.get("run", ""), {}) for record in images]
+    ran = [merged.runs.get(record.get("run", ""), {}) for record in merged.records.values()]
     graphs = {json.dumps(graph): graph for about in ran for graph in about.get("graphs", ())}
     missing = sorted(name for names in merged.missing.values() for name in names)
-    whole = {
-        **listed.config,
-        "graphs": list(graphs.values()) or listed.config["graphs"],
-        "runs": merged.runs,
-        **counts,
-        **({"missing": missing} if missing else {}),
-        "images": images,
-    }
-    with atomic_write(output / RUN_FILE) as part:
-        part.write_text(json.dumps(whole, indent=1) + "\n")
+    header = listed.config | {"graphs": list(graphs.values()) or listed.config["graphs"]}
+    header |= {"missing": missing} if missing else {}
+    write_run(output, header, merged.runs, merged.records)
 
 
 def _differences(merged: Merged) -> Iterable[str]:

@@ -19,7 +19,7 @@ from ..settings import FILE_NAME, sha256
 from .console import say
 from .image_list import ImageList, Listed, await_list, divide, read_list, write_list
 from .journal import RUNS_FOLDER, SETTLED, Record, identity, latest, read_history
-from .lease import is_alive
+from .lease import LEASE_SUFFIX, is_alive
 from .plan import Job, UsageError, list_images, plan_jobs, prepare_folder
 from .shard_number import SHARDS_FOLDER, records_folder
 
@@ -121,7 +121,7 @@ def earlier_records(output: Path, jobs: list[Job], own: dict[str, Record]) -> di
 
 def is_at_work(folder: Path, now: float) -> bool:
     """Whether a run goes on that keeps its records in a folder; ``now`` as for ``is_alive``."""
-    return any(is_alive(lease, now) for lease in (folder / RUNS_FOLDER).glob("*.lease"))
+    return any(is_alive(lease, now) for lease in (folder / RUNS_FOLDER).glob(f"*{LEASE_SUFFIX}"))
 
 
 def _without_images(options: argparse.Namespace, config: Record) -> ImageList:

@@ -8,7 +8,6 @@ one begins anew. The last to leave removes .runs; all that stays is run.json.
 import contextlib
 import fcntl
 import itertools
-import json
 import os
 import shutil
 import threading
@@ -16,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from ..files.atomic import atomic_write
 from .claims import Claim, claim_path, read_claim, write_claim
 from .journal import (
     DONE,
@@ -34,11 +32,10 @@ from .journal import (
     latest,
     read_history,
     read_lines,
+    write_run,
 )
-from .lease import DEAD_AFTER, Lease, is_alive, read_lease
+from .lease import DEAD_AFTER, LEASE_SUFFIX, Lease, is_alive, read_lease
 from .plan import Job, UsageError
-
-_LEASE = ".lease"
 
 
 class TakenError(ValueError):
@@ -87,7 +84,7 @@ class Share:
     ) -> None:
         self.folder, self.run = folder, run
         self.runs = folder / RUNS_FOLDER
-        lease = self.runs / f"{run}{_LEASE}"
+        lease = self.runs / f"{run}{LEASE_SUFFIX}"
         with _locked(self.runs):
             others = self._living()
             for other in others:
@@ -101,7 +98,7 @@ class Share:
             self.earlier = latest(history)
             if not others and not restarted:
                 if resume and any(self.runs.glob(f"*{SUFFIX}")):  # which are removed
-                    _write_run(folder, {}, history)
+                    write_run(folder, {}, abouts(history), latest(history))
                 for left in self.runs.iterdir():
                     if left.name != "lock":
                         _remove(left)
@@ -140,7 +137,7 @@ class Share:
                 return True
             record = self.records().get(found.image, {})
             status = record.get("status") if record.get("file") == found.file else STARTED
-            lives = is_alive(self.runs / f"{found.run}{_LEASE}", self._now())
+            lives = is_alive(self.runs / f"{found.run}{LEASE_SUFFIX}", self._now())
             if (found.image, found.file) == (mine.image, mine.file):
                 if lives or status in SETTLED:
                     return False
@@ -178,14 +175,17 @@ class Share:
         """
         self.journal.close()
         with _locked(self.runs):
-            _write_run(self.folder, header, self._lines_so_far())
+            lines = self._lines_so_far()
+            write_run(self.folder, header, abouts(lines), latest(lines))
             self._lease.end()
             if not self._living():
                 shutil.rmtree(self.runs, ignore_errors=True)
 
     def _living(self) -> list[Path]:
         """The leases of the other runs that go on."""
-        leases = [p for p in self.runs.glob(f"*{_LEASE}") if p.name != f"{self.run}{_LEASE}"]
+        leases = [
+            p for p in self.runs.glob(f"*{LEASE_SUFFIX}") if p.name != f"{self.run}{LEASE_SUFFIX}"
+        ]
         now = self._now() if leases else 0.0
         return [path for path in leases if is_alive(path, now)]
 
@@ -194,16 +194,6 @@ class Share:
         clock = self.runs / f"{self.run}.clock"
         clock.touch()
         return clock.stat().st_mtime
-
-
-def _write_run(folder: Path, header: Record, lines: list[Record]) -> None:
-    """Write run.json: the runs, and the images that are settled."""
-    records = latest(lines)
-    images = [records[name] for name in sorted(records) if records[name]["status"] in SETTLED]
-    counts = {status: sum(r["status"] == status for r in images) for status in SETTLED}
-    text = json.dumps({**header, "runs": abouts(lines), **counts, "images": images}, indent=1)
-    with atomic_write(folder / RUN_FILE) as part:
-        part.write_text(text + "\n")
 
 
 @contextlib.contextmanager
