@@ -22,36 +22,30 @@ def scale_factor(shape: tuple[int, ...], method: Method) -> float:
     return max(1.0, min(method.window / max(shape[:2]), method.max_magnification))
 
 
-def window_starts(length: int, window: int, stride: int, granularity: int) -> list[int]:
-    """Where windows start along one axis; the last is shifted back and ends with the image.
+def windows(shape: tuple[int, int], method: Method) -> NDArray[np.int64]:
+    """The windows that cover an image, row by row: as few as may be, and no larger than needed.
 
     All start at multiples of the detector's granularity, so that a cell lies alike on the grids
     of all that see it: else two windows would each find some cells that the other doesn't. For
-    that the last window is larger than the others by less than the granularity.
-
-    Args:
-        length: pixels of the image along this axis.
-        window: pixels of a window, more than ``stride``.
-        stride: pixels from window to window, a multiple of ``granularity``.
-        granularity: pixels.
-    """
-    last = max(length - window, 0) // granularity * granularity
-    return [min(k * stride, last) for k in range(math.ceil(last / stride) + 1)]
-
-
-def windows(shape: tuple[int, int], method: Method) -> NDArray[np.int64]:
-    """The windows that cover an image, row by row.
+    that one may be larger than ``window`` by less than the granularity.
 
     Args:
         shape: (H, W) of the image, at detection scale.
+        method: the largest window, and the stride that it leaves an overlap with, which is that of
+            smaller windows too.
 
     Returns:
         (N, 4) int64 x0, y0, x1, y1, all inside the image.
     """
+    overlap = method.window - method.stride
 
     def along(length: int) -> list[tuple[int, int]]:
-        starts = window_starts(length, method.window, method.stride, method.granularity)
-        return [*((start, start + method.window) for start in starts[:-1]), (starts[-1], length)]
+        whole = length // method.granularity * method.granularity
+        count = max(1, math.ceil((whole - overlap) / method.stride))
+        steps = max(1, math.ceil((whole - overlap) / count / method.granularity))
+        starts = range(0, max(1, whole - overlap), steps * method.granularity)
+        stops = [*(start + overlap for start in starts[1:]), length]
+        return list(zip(starts, stops, strict=True))
 
     rows, columns = along(shape[0]), along(shape[1])
     return np.array([(x0, y0, x1, y1) for y0, y1 in rows for x0, x1 in columns], np.int64)

@@ -12,6 +12,7 @@ size a sample repeated up to it. Prints the seconds of both for each image, and 
 """
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
@@ -34,9 +35,9 @@ from app.predict import Predictor, predict
 from app.processor import available_threads
 from app.segment import round_boxes
 from app.settings import Method, load_settings
-from app.tile import windows
 from benchmarks.memory import DENSE, ROOT, make_image
 from training.config import load_config
+from training.epochs import window_starts
 from training.export import ExportedDetector, ExportedSegmenter
 from training.initial_weights import load_graph
 from training.models.detector import Detector
@@ -103,8 +104,10 @@ def eager(
     """The label image (1536, 1536) of each window of an image."""
     labels = []
     shape = (image.shape[0], image.shape[1])
-    for x0, y0, x1, y1 in windows(shape, replace(method, granularity=1)):
-        part = normalise(image[y0:y1, x0:x1], method.low_percentile, method.high_percentile)
+    tops, lefts = (window_starts(side, method.window, method.stride) for side in shape)
+    for y, x in itertools.product(tops, lefts):
+        window = image[y : y + method.window, x : x + method.window]
+        part = normalise(window, method.low_percentile, method.high_percentile)
         factor = method.window / max(part.shape[:2])
         small = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
         square = np.full((method.window, method.window, 3), method.pad_value, np.uint8)

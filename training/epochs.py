@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from app.settings import Method
-from app.tile import scale_factor, window_starts
+from app.tile import scale_factor
 from training.config import CropConfig, StageConfig
 
 
@@ -37,11 +37,23 @@ def window_centres(
     rows, columns = (
         [
             (start + min(config.crop, length) / 2) / scale
-            for start in window_starts(length, config.crop, config.window_stride, 1)
+            for start in window_starts(length, config.crop, config.window_stride)
         ]
         for length in (round(n * scale) for n in shape)
     )
     return [(x, y) for y in rows for x in columns]
+
+
+def window_starts(length: int, window: int, stride: int) -> list[int]:
+    """Where windows of one size start along an axis; the last is shifted back to end with it.
+
+    Args:
+        length: pixels along the axis.
+        window: pixels of a window, more than ``stride``.
+        stride: pixels from window to window.
+    """
+    last = max(length - window, 0)
+    return [min(k * stride, last) for k in range(math.ceil(last / stride) + 1)]
 
 
 class Batches(Sampler[list[int]]):

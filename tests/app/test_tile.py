@@ -1,5 +1,6 @@
 """Windows cover every image, and what is magnified is the same in parts and as a whole."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.tile import Magnified, magnify, pad, scale_factor, window_starts, windows
+from app.tile import Magnified, magnify, pad, scale_factor, windows
 from tests.app.perfect_detectors import LARGE
 
-SIDES = (1, 1535, 1536, 1537, 2817)
+SIDES = (1, 1535, 1536, 1537, 1567, 1568, 2817, 3000)
 
 
 @pytest.mark.parametrize("shape", list(itertools.product(SIDES, SIDES)))
@@ -18,37 +19,43 @@ def test_windows_cover_the_image_and_stay_inside(shape):
     covered = np.zeros(shape, bool)
     for x0, y0, x1, y1 in windows(shape, LARGE):
         assert 0 <= x0 < x1 <= shape[1] and 0 <= y0 < y1 <= shape[0]
-        # None is cut short: each is as large as the window or the image allows.
-        for start, stop, length in ((y0, y1, shape[0]), (x0, x1, shape[1])):
-            assert start % 32 == 0
-            if stop == length:
-                assert min(length, 1536) <= stop - start < 1536 + 32
-            else:
-                assert stop - start == 1536
         covered[y0:y1, x0:x1] = True
     assert covered.all()
 
 
+@settings(deadline=None)
 @given(
     length=st.integers(1, 10_000),
-    window=st.integers(2, 600),
-    overlap=st.integers(1, 599),
+    strides=st.integers(1, 40),
+    overlap=st.integers(1, 12),
     granularity=st.sampled_from([1, 4, 32]),
 )
-def test_windows_are_a_stride_apart_and_no_more_than_needed(length, window, overlap, granularity):
-    stride = max(1, (window - overlap) // granularity) * granularity
-    starts = window_starts(length, window, stride, granularity)
-    steps = np.diff(starts)
-    assert starts[0] == 0
-    assert 0 <= max(0, length - window) - starts[-1] < granularity
-    assert (steps[:-1] == stride).all() and (steps > 0).all() and (steps <= stride).all()
+def test_windows_are_as_few_and_as_small_as_may_be(length, strides, overlap, granularity):
+    window, stride = (strides + overlap) * granularity, strides * granularity
+    method = dataclasses.replace(LARGE, window=window, stride=stride, granularity=granularity)
+    starts, stops = windows((1, length), method)[:, [0, 2]].T
+    assert starts[0] == 0 and stops[-1] == length
+    assert (starts % granularity == 0).all()
+    assert (stops[:-1] - starts[1:] == window - stride).all()
+    sides = stops - starts
+    assert sides.max() < window + granularity
+    # One window less could not be small enough, and their number is all that makes them small.
+    count = len(sides)
+    assert count == 1 or (window + granularity - 1) + (count - 2) * stride < length
+    assert (sides[:-1] == sides[0]).all() and sides[-1] < sides[0] + granularity
+    assert count == 1 or sides[0] - (window - stride) < (length - window + stride) / count + (
+        2 * granularity
+    )
 
 
 def test_known_windows():
-    assert window_starts(1536, 1536, 1280, 32) == window_starts(1567, 1536, 1280, 32) == [0]
-    assert window_starts(1568, 1536, 1280, 32) == [0, 32]
-    assert window_starts(2817, 1536, 1280, 32) == [0, 1280]
-    assert window_starts(2850, 1536, 1280, 32) == [0, 1280, 1312]
+    def along(length):
+        return windows((1, length), LARGE)[:, [0, 2]].tolist()
+
+    assert along(1536) == [[0, 1536]] and along(1567) == [[0, 1567]]
+    assert along(1568) == [[0, 928], [672, 1568]]
+    assert along(3000) == [[0, 1184], [928, 2112], [1856, 3000]]
+    assert along(1536 + 9 * 1280) == [[k * 1280, k * 1280 + 1536] for k in range(10)]
 
 
 def test_scale_enlarges_to_a_window_within_its_limit():
