@@ -3,8 +3,19 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from .session import Device, DeviceError, Precision, Run, candidates, open_session, provider, runner
+from .session import (
+    Device,
+    DeviceError,
+    Network,
+    Precision,
+    Run,
+    candidates,
+    open_session,
+    provider,
+)
 from .settings import Graph, Settings, SettingsError, graph_path, load_settings
+
+_WINDOWS = 2  # of one image that go through the detector at once, where there are as many threads
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,8 @@ def open_graphs(weights: Path, device: Device, threads: int, precision: Precisio
         paths = [graph_path(weights, model, processor) for model in models]
         try:
             sessions = [
-                open_session(path, processor, threads, settings.resources.gpu_memory)
-                for path in paths
+                open_session(path, processor, shared, settings.resources.gpu_memory)
+                for path, shared in zip(paths, (threads, 1), strict=True)
             ]
             break
         except DeviceError as error:
@@ -52,6 +63,10 @@ def open_graphs(weights: Path, device: Device, threads: int, precision: Precisio
                 raise DeviceError(f"device cuda: {error}, or take the CPU (device cpu)") from error
             without_cuda = str(error)
     files = [model.get(processor, model["cpu"]) for model in models]
-    detector, segmenter = (runner(session) for session in sessions)
+    # A window's operators are shared among threads, beside those of another one; crops are too
+    # small for that, and each thread has some of its own (python -m benchmarks.concurrency).
+    most = 1 if processor == "cuda" else threads
+    detector = Network(sessions[0], most, min(_WINDOWS, most))
+    segmenter = Network(sessions[1], most, most)
     about = provider(sessions[0]), processor != "cuda", without_cuda
     return Graphs(settings, detector, segmenter, files, *about)

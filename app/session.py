@@ -4,8 +4,10 @@ import ctypes
 import logging
 import re
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from itertools import accumulate, compress
 from operator import and_
 from pathlib import Path
@@ -129,41 +131,86 @@ def provider(session: onnxruntime.InferenceSession) -> str:
     return str(session.get_providers()[0])
 
 
-def runner(session: onnxruntime.InferenceSession) -> Run:
+class Network:
     """A session as a function of its only input, that raises MemoryError where memory is short.
 
-    A signal ends it at once: Python itself hears of one only when the call has returned, and a
-    window takes seconds, while whoever stops a container waits for the image to be given up. May
-    be called by several threads at once.
-    """
-    name = session.get_inputs()[0].name
-    threads = ThreadPoolExecutor()  # as many as calls at once; mostly that is one
+    A signal ends a call at once: Python itself hears of one only when the session has returned, and
+    a window takes seconds, while whoever stops a container waits for the image to be given up.
+    Several threads may call it at once.
 
-    def run(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    Args:
+        session: what it is of.
+        workers: calls that run at once, whoever they are of; others wait.
+        calls: those that one image has running at once. With some, what no operator shares among
+            its threads is done for one beside the other.
+    """
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, workers: int = 1, calls: int = 1
+    ) -> None:
+        self._session, self._name = session, session.get_inputs()[0].name
+        self._threads = ThreadPoolExecutor(workers)
+        self.calls = calls
+
+    def __call__(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        return self.start(batch).outputs()
+
+    def start(self, batch: NDArray[np.uint8]) -> "Call":
+        """Begin a call; what calls it can do other things meanwhile."""
         options = onnxruntime.RunOptions()  # of this call alone: once ended, they stay so
         options.log_severity_level = 4  # errors are raised, and need not be printed as well
         try:
-            call = threads.submit(session.run, None, {name: batch}, options)
-            while not wait([call], _PATIENCE).done:
-                pass
-            outputs: list[Any] = call.result()
+            call = self._threads.submit(self._session.run, None, {self._name: batch}, options)
+            return Call(call, options)
         except KeyboardInterrupt:
             options.terminate = True
+            raise
+
+
+class Call:
+    """A call of a ``Network`` that has begun, or waits for its turn."""
+
+    def __init__(self, call: "Future[list[Any]]", options: onnxruntime.RunOptions) -> None:
+        self._call, self._options = call, options
+
+    def outputs(self) -> list[NDArray[np.float32]]:
+        """Wait for what it gives."""
+        try:
+            while not wait([self._call], _PATIENCE).done:
+                pass
+            return self._call.result()
+        except KeyboardInterrupt:
+            self.stop()
             raise
         # The runtime's own exceptions have no common base.
         except Exception as error:
             if any(words in str(error).lower() for words in _OUT_OF_MEMORY):
                 raise MemoryError(str(error)) from error
             raise
-        return outputs
 
-    return run
+    def stop(self) -> None:
+        """End it, if it has not ended; nobody waits for it any more."""
+        self._call.cancel()
+        self._options.terminate = True
+
+
+class _Later:
+    """A call of a plain function, in the place of a ``Call``: it is made when it is asked for."""
+
+    def __init__(self, run: Run, batch: NDArray[np.uint8]) -> None:
+        self.outputs = partial(run, batch)
+
+    def stop(self) -> None:
+        """Nothing has begun."""
 
 
 def run_batches(
     run: Run, items: Sequence[Item], load: Callable[[Item], NDArray[np.uint8]], size: int
 ) -> Iterator[tuple[Item, tuple[NDArray[np.float32], ...]]]:
     """Run a graph on many inputs, several at once, fewer where memory is short.
+
+    While a ``Network`` works on some inputs, the next ones are loaded, and what came of those
+    before is in the hands of who asked for it.
 
     Args:
         run: the graph.
@@ -177,21 +224,39 @@ def run_batches(
     Raises:
         MemoryError: not even one input fits.
     """
-    start = 0
-    while start < len(items):
+
+    def load_from(start: int) -> NDArray[np.uint8]:
         batch = [load(item) for item in items[start : start + size]]
         alike = [one.shape == batch[0].shape for one in batch]
-        together = list(compress(batch, accumulate(alike, and_)))
-        try:
-            outputs = run(np.stack(together))
-        except MemoryError:
-            if size == 1:
-                raise
-            size = max(1, size // 2)
-            logger.warning("out of memory; going on with batches of %d", size)
-            continue
-        yield from zip(items[start:], zip(*outputs, strict=True), strict=False)
-        start += len(together)
+        return np.stack(list(compress(batch, accumulate(alike, and_))))
+
+    # One more than run at once, so that none of these waits for its input.
+    begin, most = (
+        (run.start, run.calls + 1) if isinstance(run, Network) else (partial(_Later, run), 1)
+    )
+    calls: deque[tuple[int, int, Call | _Later]] = deque()
+    done = loaded = 0
+    try:
+        while done < len(items):
+            while loaded < len(items) and len(calls) < most:
+                batch = load_from(loaded)
+                calls.append((loaded, loaded + len(batch), begin(batch)))
+                loaded += len(batch)
+            try:
+                outputs = calls[0][2].outputs()
+            except MemoryError:
+                if size == 1:
+                    raise
+                while calls:
+                    calls.pop()[2].stop()
+                size, loaded = max(1, size // 2), done
+                logger.warning("out of memory; going on with batches of %d", size)
+                continue
+            start, done, _ = calls.popleft()
+            yield from zip(items[start:done], zip(*outputs, strict=True), strict=True)
+    finally:
+        for _, _, call in calls:
+            call.stop()
 
 
 def _has_driver() -> bool:

@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import app
 from app import Segmenter
-from app.session import open_session, runner
+from app.session import Network, open_session
 from tests.app.command_line import IMAGE, TOY
 from tests.app.make_toy_graphs import BOXES, SCORES
 
@@ -123,7 +123,7 @@ def test_an_interrupt_leaves_it_usable(tmp_path, capfd):
     weights = slow_weights(tmp_path / "slow")
     segmenter = Segmenter(weights, "cpu", 1)
     watched = Watched(open_session(weights / "detector.onnx", "cpu", 1, 0))
-    segmenter._predictor.detector = runner(watched)
+    segmenter._predictor.detector = Network(watched)
     quick = IMAGE[:32]
     before = segmenter.segment(quick)
     assert before.labels.any()
@@ -179,7 +179,7 @@ for name in ("SIGKILL", "pthread_kill", "pthread_sigmask"):
 USE = f"""
 import numpy as np
 from app import Segmenter
-from app.session import open_session, runner
+from app.session import Network, open_session
 noise = np.random.default_rng(0).normal(100, 5, (200, 220)).astype(np.float32)
 segmenter = Segmenter({str(TOY)!r})
 assert segmenter.segment(noise).warnings

@@ -15,7 +15,7 @@ import tifffile
 
 from app.running.memory import available_memory
 from app.running.supervise import supervise
-from app.session import runner
+from app.session import Network
 from tests.app.command_line import labels, report, run_in, write
 from tests.app.crashing import errors_of, start, wait_for
 from tests.app.make_toy_graphs import RESOURCES
@@ -73,7 +73,7 @@ def test_a_signal_does_not_wait_for_the_graph():
     earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            runner(session)(np.zeros((1, 32, 32, 3), np.uint8))
+            Network(session)(np.zeros((1, 32, 32, 3), np.uint8))
     finally:
         signal.signal(signal.SIGINT, earlier)
     wait_for(lambda: session.told)
