@@ -1,12 +1,13 @@
 """An image to one box a cell: windows, the detector, suppression, seams."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .files.arrays import Pixels, size_text
+from .ground import Ground
 from .nms import nms
 from .seams import mend_seams
 from .session import Run, run_batches
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 # (N, 4) float32 xyxy and (N,) float32 scores.
 Boxes = tuple[NDArray[np.float32], NDArray[np.float32]]
 
+_NOTHING = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
 # Memory that suppression takes for each box of the detector: python -m benchmarks.memory.
 BOX_BYTES = 300
 
@@ -31,6 +33,7 @@ def detect(
     magnification: float | None = None,
     batch: int = 1,
     progress: Progress = untold,
+    ground: Ground | None = None,
 ) -> Boxes:
     """Find every cell.
 
@@ -44,6 +47,7 @@ def detect(
             as ``scale_factor`` says.
         batch: windows that go through the detector together, B at most.
         progress: is told how many windows are done.
+        ground: of several windows, only what is full is looked at.
 
     Returns:
         (N, 4) float32 xyxy boxes in pixels of the image, inside it, best first; (N,) scores.
@@ -53,9 +57,30 @@ def detect(
     """
     magnified = magnify_for(image, method, magnification)
     places = windows((magnified.shape[0], magnified.shape[1]), method)
-    found = run_windows(magnified, places, run, method, batch)
-    by_window = gather(found, len(places), max_bytes, progress)
+    parts = parts_of(places, magnified, image.shape, method, ground)
+    found = run_windows(magnified, parts, run, method, batch)
+    by_window = gather(found, parts, max_bytes, progress)
     return merge(by_window, places, magnified, image.shape, method)
+
+
+def parts_of(
+    places: NDArray[np.int64],
+    magnified: Pixels,
+    shape: tuple[int, ...],
+    method: Method,
+    ground: Ground | None,
+) -> NDArray[np.int64]:
+    """What the detector looks at of each window, (M, 4): all of a single one; see ``Ground``.
+
+    Args:
+        places: (M, 4) the windows.
+        magnified: as ``magnify_for`` gives it.
+        shape: (H, W, C) of the image itself.
+    """
+    if ground is None or len(places) == 1:
+        return places
+    down, across = shape[0] / magnified.shape[0], shape[1] / magnified.shape[1]
+    return ground.parts(places, (across, down), method.granularity)
 
 
 def magnify_for(image: Pixels, method: Method, magnification: float | None = None) -> Pixels:
@@ -69,25 +94,29 @@ def magnify_for(image: Pixels, method: Method, magnification: float | None = Non
 
 
 def gather(
-    found: Iterable[Boxes], total: int, max_bytes: int | None, progress: Progress
+    found: Iterator[Boxes], parts: NDArray[np.int64], max_bytes: int | None, progress: Progress
 ) -> list[Boxes]:
     """The boxes and scores of each window, as long as there is memory for them.
 
     Args:
-        found: those of one window after the other.
-        total: windows.
+        found: those of one window after the other, of which there is a part.
+        parts: (M, 4) of all windows.
         max_bytes: as in ``detect``, as are ``progress`` and what is raised.
     """
     gathered: list[Boxes] = []
-    count = 0
+    full = has_pixels(parts)
+    count = done = 0
+    total = int(full.sum())
     progress("windows", 0, total)
-    for window in found:
+    for is_full in full.tolist():
+        window = next(found) if is_full else _NOTHING
         gathered.append(window)
         count += len(window[1])
-        progress("windows", len(gathered), total)
+        done += is_full
+        progress("windows", done, total)
         if max_bytes is not None and count * BOX_BYTES > max_bytes:
             raise MemoryError(
-                f"{count} boxes in {len(gathered)} of {total} windows need "
+                f"{count} boxes in {done} of {total} windows need "
                 f"{size_text(count * BOX_BYTES)}, but {size_text(max_bytes)} are left for them"
             )
     return gathered
@@ -127,6 +156,22 @@ def merge(
     return np.minimum(boxes[best] / ratio, sides).astype(np.float32), scores[best]
 
 
+def share_skipped(image: Pixels, magnification: float, method: Method, ground: Ground) -> float:
+    """The share of all windows' pixels that the detector need not look at, 0-1; as ``detect``."""
+    if max(image.shape[:2]) * magnification <= method.window:
+        return 0.0
+    magnified = magnify_for(image, method, magnification)
+    places = windows((magnified.shape[0], magnified.shape[1]), method)
+    parts = parts_of(places, magnified, image.shape, method, ground)
+    whole, seen = ((p[:, 2:] - p[:, :2]).prod(1).sum() for p in (places, parts))
+    return float(1 - seen / whole)
+
+
+def has_pixels(places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of (M, 4) windows are not empty, (M,)."""
+    return np.asarray((places[:, 2:] > places[:, :2]).all(1))
+
+
 def _warn_of_large(boxes: NDArray[np.float32], method: Method) -> None:
     """Say which cells may have been put together from parts, or be parts, by their size."""
     sides = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0)
@@ -147,7 +192,7 @@ def run_windows(
 
     Args:
         image: (H, W, 3) uint8, as ``magnify_for`` gives it.
-        places: (M, 4) some of its windows.
+        places: (M, 4) some of its windows; those without a pixel are passed over.
         run: as in ``detect``, as are ``method`` and ``batch``.
     """
 
@@ -155,7 +200,7 @@ def run_windows(
         x0, y0, x1, y1 = place
         return pad(image[y0:y1, x0:x1], method)
 
-    for place, (boxes, scores) in run_batches(run, list(places), load, batch):
+    for place, (boxes, scores) in run_batches(run, list(places[has_pixels(places)]), load, batch):
         yield _above_threshold(place, boxes, scores, method)
 
 

@@ -26,7 +26,7 @@ _COUNTED = (np.uint8, np.uint16)
 _MIN_FILL_GAP = 1.0
 _MIN_FILL_PIXELS = 10
 _MIN_VARIETY = 16
-_RANGE = (0.5, 99.5)  # percentiles
+RANGE = (0.5, 99.5)  # percentiles
 # Something stands out where means differ by this much more than they do in half of the cells.
 _STANDS_OUT = 2.5
 _LARGEST = 1e18  # of what is averaged, so that no sum or square of 32 bits is infinite
@@ -111,18 +111,19 @@ def survey(image: Pixels) -> Survey:
     grey = True
     for y0, x0, y1, x1 in blocks(image.shape, _BLOCK):
         block = image[y0:y1, x0:x1]
-        grey = grey and bool((block[:, :, 1:] == block[:, :, :1]).all())
         if not counted:
             flat = block.reshape(-1, count)
             drawn = rng.integers(len(flat), size=round(share * len(flat)))
             sampled.append(flat if share == 1 else flat[drawn])
+        y, x = y0 // CELL, x0 // CELL
+        first = np.ascontiguousarray(block[:, :, 0])
+        of_first = _part(first, levels)
         for c in range(count):
             channel = np.ascontiguousarray(block[:, :, c])
-            if counted:
-                bins = cv2.calcHist([channel], [0], None, [levels], [0, levels])
-                histograms[c] += np.rint(bins.ravel()).astype(np.int64)
-            part = _spread(channel)
-            y, x = y0 // CELL, x0 // CELL
+            same = not c or bool((channel == first).all())
+            grey = grey and same
+            part, bins = of_first if same else _part(channel, levels)
+            histograms[c] += bins
             spread[c, y : y + part.shape[0], x : x + part.shape[1]] = part
     if counted:
         values = [np.arange(levels, dtype=np.float64)] * count
@@ -160,12 +161,20 @@ def survey(image: Pixels) -> Survey:
     channels = []
     for c, (v, n, fills) in enumerate(kept):
         levels_of = Levels(v, np.append(0, np.cumsum(n)), fills, empty=not full[c])
-        low, high = (levels_of.percentile(p) for p in _RANGE)
+        low, high = (levels_of.percentile(p) for p in RANGE)
         channels.append(levels_of)
         if full[c]:
             share = spread[c].astype(np.float64) / max(high - low, 1e-12)
             content = np.maximum(content, share.astype(np.float32))
     return Survey((height, width, count), tuple(channels), grey, content)
+
+
+def _part(channel: NDArray[Any], levels: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The ``_spread`` of (h, w) values, and how many there are of each level, where that counts."""
+    if not levels:
+        return _spread(channel), np.zeros(0, np.int64)
+    bins = cv2.calcHist([channel], [0], None, [levels], [0, levels])
+    return _spread(channel), np.rint(bins.ravel()).astype(np.int64)
 
 
 def without_fills(

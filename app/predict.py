@@ -199,7 +199,7 @@ def predict(
             logger.warning("nothing stands out of the noise: no cell is looked for")
             found = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
         elif found is None:
-            place = look.magnification, window_batch, watch.progress
+            place = look.magnification, window_batch, watch.progress, choice.ground
             found = detect(normal, detector, method, max_bytes, *place)
     places, scores = found
 

@@ -87,6 +87,9 @@ class Method:
     """Grey level, 0-255, that fills a window up to a multiple of ``granularity``."""
     granularity: Count
     """Sides of the detector's input are multiples of this."""
+    min_content: Share
+    """Of an image of several windows the detector sees only where something differs from what is
+    around it by more than this share of the range from black to white, 0-1."""
     seam_margin: Weight
     """A box this near to an inner window edge counts as cut by it, pixels at detection scale."""
     score_threshold: Share

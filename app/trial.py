@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .detect import detect
+from .detect import detect, share_skipped
 from .files.arrays import Pixels
+from .ground import Ground, ground_of
 from .levels import CELL, Survey
 from .look import (
     Look,
@@ -40,6 +41,8 @@ class Choice(NamedTuple):
     gains: by how much surer the detector was of each part of the look that isn't usual, of
         "channels", "limits" and "magnification".
     found: the boxes and scores of the whole image in this look, if that was tried as a whole.
+    ground: where the image is full in this look.
+    skipped: the share of the windows' pixels that lie on empty ground.
     """
 
     look: Look
@@ -47,6 +50,8 @@ class Choice(NamedTuple):
     empty: tuple[int, ...]
     gains: dict[str, float]
     found: Boxes | None
+    ground: Ground
+    skipped: float
 
 
 def choose_look(image: Pixels, survey: Survey, run: Run, method: Method, wanted: Wanted) -> Choice:
@@ -66,7 +71,7 @@ def choose_look(image: Pixels, survey: Survey, run: Run, method: Method, wanted:
     usual = look = usual_look(survey, method, wanted)
     empty = tuple(c for c, levels in enumerate(survey.channels) if levels.empty)
     if not method.look_pixels or not look.channels:
-        return Choice(usual, usual, empty, {}, None)
+        return Choice(usual, usual, empty, {}, None, *_ground(image, survey, usual, method))
     trial = _Trial(image, survey, run, method, usual)
     if wanted.channels is None:
         others = other_channels(look, survey, method, wanted)
@@ -87,7 +92,14 @@ def choose_look(image: Pixels, survey: Survey, run: Run, method: Method, wanted:
             margin = 0.0 if trial.region == trial.whole else method.large_margin
             look = trial.surest(look, other_magnifications(before, larger), margin)
     gains |= trial.gain(before, look, "magnification")
-    return Choice(look, usual, empty, gains, trial.of_whole(look))
+    found, ground = trial.of_whole(look), _ground(image, survey, look, method)
+    return Choice(look, usual, empty, gains, found, *ground)
+
+
+def _ground(image: Pixels, survey: Survey, look: Look, method: Method) -> tuple[Ground, float]:
+    """Where an image is full, and the share of it that is skipped."""
+    ground = ground_of(survey, look, method.min_content)
+    return ground, share_skipped(image, look.magnification, method, ground)
 
 
 class _Trial:

@@ -19,7 +19,7 @@ import numpy as np
 from distributed import Future
 from numpy.typing import NDArray
 
-from app.detect import Boxes, gather, magnify_for, merge
+from app.detect import Boxes, gather, has_pixels, magnify_for, merge, parts_of
 from app.files.arrays import ImageError, Pixels
 from app.files.labels import Canvas, Labels
 from app.files.pixel_size import Size
@@ -39,7 +39,7 @@ from app.trial import Choice
 
 from .parts import NO_CELLS, Cells, Slide, choose, draw, find, label_of, outline
 from .run import main
-from .workers import Remote, results_of, threads_of
+from .workers import Remote
 
 logger = logging.getLogger("app")  # whose warnings are recorded with the image
 Item = TypeVar("Item")
@@ -89,7 +89,7 @@ class SlidePredictor(Remote):
         watch, wanted, filters = watch or Stopwatch(), wanted or Wanted(), filters or Filters()
         canvas = np.zeros(image.shape[:2], np.uint32) if canvas is None else canvas
         with watch("look"):
-            choice: Choice = self._told(self._submit(choose, self.slide, wanted))
+            choice: Choice = self._told(self.connection.submit(choose, self.slide, wanted))
         with watch("detect"):
             places, scores = self._boxes(image, choice, boxes, max_bytes, watch.progress)
         with watch("segment"):
@@ -123,11 +123,15 @@ class SlidePredictor(Remote):
         normal = Normalised(image, look.limits, look.channels)
         magnified = magnify_for(normal, self.method, look.magnification)
         places = windows((magnified.shape[0], magnified.shape[1]), self.method)
+        parts = parts_of(places, magnified, image.shape, self.method, choice.ground)
         batch = 1 if self.on_cpu else self.resources.window_batch
-        portions = np.split(places, range(batch, len(places), batch))
-        parts = ((None, self._submit(find, self.slide, look, portion)) for portion in portions)
-        found = (boxes for _, part in self._in_order(parts) for boxes in self._tell(part))
-        by_window = gather(found, len(places), max_bytes, progress)
+        full = parts[has_pixels(parts)]
+        portions = np.split(full, range(batch, len(full), batch))
+        tasks = (
+            (None, self.connection.submit(find, self.slide, look, portion)) for portion in portions
+        )
+        found = (boxes for _, task in self._in_order(tasks) for boxes in self._tell(task))
+        by_window = gather(found, parts, max_bytes, progress)
         return merge(by_window, places, magnified, image.shape, self.method)
 
     def _draw(
@@ -141,8 +145,10 @@ class SlidePredictor(Remote):
         large = (boxes[:, 2:] - boxes[:, :2]).max(1) > BLOCK
         source: Future[Any] | Cells = NO_CELLS
         if large.any():
-            source = self._submit(outline, self.slide, look, boxes[large].astype(np.int32), True)
-            (cells,) = results_of(self.client, [source], self.slide.path)
+            source = self.connection.submit(
+                outline, self.slide, look, boxes[large].astype(np.int32), True
+            )
+            (cells,) = self.connection.results_of([source], self.slide.path)
             self._warn(cells.warnings)
             whole[1:][large], confidences[large] = cells.areas, cells.confidences
         for (visit, new), drawn in self._in_order(
@@ -179,7 +185,7 @@ class SlidePredictor(Remote):
             new = visit.new[~large[visit.new]]
             own: Future[Any] | Cells = NO_CELLS
             if len(new):
-                own = self._submit(outline, self.slide, look, small[new], False)
+                own = self.connection.submit(outline, self.slide, look, small[new], False)
             masks |= {box: (own, place) for place, box in enumerate(new.tolist())}
             sources, numbers, where = [own], {id(own): 0}, []
             for source, place in (masks[box] for box in visit.members.tolist()):
@@ -188,7 +194,7 @@ class SlidePredictor(Remote):
                     sources.append(source)
                 where.append((numbers[id(source)], place))
             members = visit.window, small[visit.members], visit.members + 1, sources, where
-            yield (visit, new), self._submit(draw, *members, priority=_SOON)
+            yield (visit, new), self.connection.submit(draw, *members, priority=_SOON)
             for box in visit.done.tolist():
                 del masks[box]
 
@@ -197,7 +203,7 @@ class SlidePredictor(Remote):
         waiting: deque[tuple[Item, Future[Any]]] = deque()
         for part in parts:
             waiting.append(part)
-            if len(waiting) > _AHEAD * max(1, threads_of(self.client)):
+            if len(waiting) > _AHEAD * self.connection.threads:
                 yield from self._first_of(waiting)
         while waiting:
             yield from self._first_of(waiting)
@@ -208,13 +214,10 @@ class SlidePredictor(Remote):
         while waiting and waiting[0][1].done():
             ready.append(waiting.popleft())
         items, futures = zip(*ready, strict=True)
-        yield from zip(items, results_of(self.client, futures, self.slide.path), strict=True)
-
-    def _submit(self, *part: Any, priority: int = 0) -> Future[Any]:
-        return self.client.submit(*part, pure=False, priority=priority)
+        yield from zip(items, self.connection.results_of(futures, self.slide.path), strict=True)
 
     def _told(self, future: Future[Any]) -> Any:
-        return self._tell(*results_of(self.client, [future], self.slide.path))
+        return self._tell(*self.connection.results_of([future], self.slide.path))
 
     def _tell(self, part: tuple[Any, list[str]]) -> Any:
         """What a worker has found; what it warned of is warned of here."""
@@ -233,4 +236,4 @@ def do_slides(work: Worker, jobs: list[Job]) -> Iterator[Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], __doc__ or "", SlidePredictor, Worker, do_slides))
+    sys.exit(main(sys.argv[1:], "cluster.slide", __doc__ or "", SlidePredictor, Worker, do_slides))

@@ -60,6 +60,7 @@ def _shown(choice: Choice, names: Sequence[str]) -> Record:
         "empty": list(choice.empty),
         "limits": [pair and [_rounded(level) for level in pair] for pair in look.limits],
         "magnification": _rounded(look.magnification),
+        "skipped": round(choice.skipped, 3),
         "usual": look == usual,
         "gains": {part: _rounded(gain) for part, gain in choice.gains.items()},
     }

@@ -43,6 +43,7 @@ METHOD = Method(
     max_look_growth=7.0,
     pad_value=114,
     granularity=32,
+    min_content=0.02,
     seam_margin=2.0,
     score_threshold=0.5,
     nms_iou=0.65,

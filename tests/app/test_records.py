@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from app.ground import Ground
 from app.look import Look
 from app.outcome import Outcome
 from app.predict import Predictor
@@ -25,6 +26,7 @@ def test_what_is_shown_is_told(folder):
         "empty": [0, 2],
         "limits": [None, [200.0, 2200.0], None],
         "magnification": 1.0,
+        "skipped": 0.0,
         "usual": True,
         "gains": {},
     }
@@ -32,6 +34,7 @@ def test_what_is_shown_is_told(folder):
     assert "note" not in image and "choice" not in image and "channel_names" not in image
 
 
+GROUND = Ground(np.ones((1, 1), bool))
 LOOK = Look((0, 1, 2), ((5.0, 90.0), (120.0, 1234.56789), None), 1.4)
 
 
@@ -85,6 +88,7 @@ def test_another_look_is_told_in_a_line_and_in_the_report(folder, capsys, monkey
         "empty": [0, 2],
         "limits": [[120.0, 3400.12346]],
         "magnification": 0.5,
+        "skipped": 0.0,
         "usual": False,
         "gains": {"magnification": 0.25},
     }
@@ -102,7 +106,7 @@ def test_an_image_of_nothing_is_warned_of(folder, capsys):
 
 def test_what_is_not_finite_is_null():
     look = Look((0,), ((-math.inf, 1 / 3),), 1.0)
-    choice = Choice(look, look, (), {}, None)
+    choice = Choice(look, look, (), {}, None, GROUND, 0.0)
     outcome = Outcome(4, 5, 1, "float64", None, 0, (), choice, {})
     assert outcome_record(outcome)["look"]["limits"] == [[None, 0.333333333]]
 

@@ -14,6 +14,7 @@ from app.files.label_stack import LabelWriter
 from app.files.labels import Labels, open_canvas
 from app.files.open import ImageError, claimed_size, open_image
 from app.files.stacks import ONE_PLANE, Grid, arrange, planes_of
+from app.ground import Ground
 from app.look import Look
 from app.outcome import Outcome, Plane, Prediction
 from app.predict import Predictor
@@ -263,7 +264,7 @@ def test_memory_does_not_grow_with_the_number_of_planes(tmp_path):
         canvas[:9] = 3
         labels = Labels(canvas, np.arange(256, dtype=np.uint16))
         found = np.zeros((9999, 4), np.float32), np.zeros(9999, np.float32)
-        return Prediction(labels, *found, found[1], Choice(LOOK, LOOK, (), {}, found))
+        return Prediction(labels, *found, found[1], Choice(LOOK, LOOK, (), {}, found, GROUND, 0.0))
 
     def peak(count: int) -> int:
         path = tmp_path / f"{count}.tif"
@@ -296,11 +297,12 @@ def test_progress_is_told_by_planes(tmp_path, predictor):
 # ------------------------------------------------------------------------------- what is told
 
 
+GROUND = Ground(np.ones((1, 1), bool))
 LOOK = Look((0,), ((5.0, 90.0),), 1.4)
 
 
 def outcome_of(looks: list[Look], warnings: list[tuple[str, ...]]) -> Outcome:
-    choices = [Choice(look, LOOK, (), {}, None) for look in looks]
+    choices = [Choice(look, LOOK, (), {}, None, GROUND, 0.0) for look in looks]
     found = tuple(Plane(2, *about) for about in zip(choices, warnings, strict=True))
     grid = Grid("Z", (len(found),), tuple((number,) for number in range(len(found))))
     return Outcome(4, 5, 1, "uint8", None, 2 * len(found), ("DAPI",), choices[0], {}, grid, found)
