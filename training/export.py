@@ -59,6 +59,7 @@ class ExportedDetector(nn.Module):
     """(B, H, W, 3) uint8 RGB to boxes (B, A, 4) float32 xyxy pixels and scores (B, A) in [0, 1]."""
 
     input, outputs = "images", ("boxes", "scores")
+    pixels = 0.0, 1.0  # what 0 stands for in the model, and by how much a grey level is more
     # Traced on the first shape, compared on all.
     shapes = ((2, 4 * GRANULARITY, 6 * GRANULARITY), (1, 7 * GRANULARITY, 3 * GRANULARITY))
     dynamic: ClassVar[dict[int, Any]] = {
@@ -73,7 +74,7 @@ class ExportedDetector(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        found = self.detector(images.permute(0, 3, 1, 2).float())
+        found = self.detector(images.permute(0, 3, 1, 2))
         return found.boxes, found.objectness.sigmoid() * found.classes[..., 0].sigmoid()
 
 
@@ -81,6 +82,7 @@ class ExportedSegmenter(nn.Module):
     """(B, S, S, 3) uint8 RGB crops to probabilities (B, S, S) float32 of the cell in the middle."""
 
     input, outputs = "crops", ("masks",)
+    pixels = -1.0, 1 / 127.5
     dynamic: ClassVar[dict[int, Any]] = {0: Dim("batch")}
 
     def __init__(self, segmenter: Segmenter, crop_size: int) -> None:
@@ -90,9 +92,8 @@ class ExportedSegmenter(nn.Module):
         self.eval()
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
-        (logits,) = self.segmenter(crops.permute(0, 3, 1, 2).float())
         # Of two classes the softmax is the sigmoid of the difference.
-        return ((logits[:, 1] - logits[:, 0]).sigmoid(),)
+        return (self.segmenter.certainty(crops.permute(0, 3, 1, 2)).sigmoid(),)
 
 
 Exported = ExportedDetector | ExportedSegmenter

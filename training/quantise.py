@@ -45,6 +45,7 @@ from training.command import command_parser, user_errors
 from training.data import Labelled, load_image
 from training.errors import InputError
 from training.export import ExportedDetector, ExportedSegmenter, write_settings
+from training.integer_input import take_pixels
 from training.layout import image_path, read_split
 from training.look import show
 
@@ -110,7 +111,9 @@ def quantise_weights(folder: Path, data: Path) -> Settings:
     segmenter = Batches(ExportedSegmenter.input, (cells(image, method) for image, _ in images))
     note = f"8-bit integers, by {len(images)} images of split train; "
 
-    def add(graphs: Mapping[Processor, Graph], batches: Batches) -> dict[Processor, Graph]:
+    def add(
+        graphs: Mapping[Processor, Graph], batches: Batches, pixels: tuple[float, float]
+    ) -> dict[Processor, Graph]:
         floats = graphs["cpu"]
         source, trained = folder / floats.file, floats.trained.removeprefix(_HALVED)
         plain = source.with_stem(source.stem.removesuffix(_HALVES))
@@ -118,7 +121,7 @@ def quantise_weights(folder: Path, data: Path) -> Settings:
         with tempfile.TemporaryDirectory() as name:
             wide = Path(name, plain.name)
             widen(source, wide)
-            quantise(wide, integers, batches)
+            quantise(wide, integers, batches, pixels)
             if source != halves:
                 halve(wide, halves)
         return {
@@ -128,8 +131,8 @@ def quantise_weights(folder: Path, data: Path) -> Settings:
         }
 
     detector_graphs, segmenter_graphs = (
-        add(settings.detector, detector),
-        add(settings.segmenter, segmenter),
+        add(settings.detector, detector, ExportedDetector.pixels),
+        add(settings.segmenter, segmenter, ExportedSegmenter.pixels),
     )
     wide = folder / detector_graphs["cpu"].file
     detector_graphs["cpu"] = detector_graphs.pop("cuda")
@@ -144,8 +147,14 @@ def _describe(path: Path, trained: str) -> Graph:
     return Graph(file=path.name, sha256=sha256(path), trained=trained)
 
 
-def quantise(source: Path, target: Path, batches: CalibrationDataReader) -> None:
-    """Write a graph whose convolutions, and what is between them, take integers."""
+def quantise(
+    source: Path, target: Path, batches: CalibrationDataReader, pixels: tuple[float, float]
+) -> None:
+    """Write a graph whose convolutions, and what is between them, take integers.
+
+    Args:
+        pixels: what those of the input stand for, black and step of ``take_pixels``.
+    """
     with tempfile.TemporaryDirectory() as name:
         prepared = Path(name, "graph.onnx")
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
@@ -161,6 +170,7 @@ def quantise(source: Path, target: Path, batches: CalibrationDataReader) -> None
             op_types_to_quantize=list(_OPERATORS),
             nodes_to_quantize=before_convolutions(onnx.load(prepared).graph),
         )
+    take_pixels(target, *pixels)
 
 
 def halve(source: Path, target: Path) -> None:

@@ -71,7 +71,8 @@ class Detector(nn.Module):
         """Predict.
 
         Args:
-            images: (B, 3, H, W) float, RGB in [0, 255], sides multiples of ``GRANULARITY``.
+            images: (B, 3, H, W) float or uint8 RGB in [0, 255], sides multiples of
+                ``GRANULARITY``.
         """
         distances, objectness, classes = [], [], []
         maps = self.head(self.neck(self.backbone(images)))

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.swin_transformer import PatchMerging, swin_t
 
+from training.models.blocks import CHANNEL, COLUMN, ROW, blocks
+
 CLASSES = 2  # background, cell
 
 
@@ -36,7 +38,7 @@ _ASPP_DILATIONS = (1, 12, 24, 36)
 
 
 class Segmenter(nn.Module):
-    """(B, 3, H, W) float RGB in [0, 255] to (B, C, H, W) logits of background and cell.
+    """(B, 3, H, W) float or uint8 RGB in [0, 255] to (B, C, H, W) logits of background and cell.
 
     H and W are multiples of 2 ** (stages - 1) blocks, of ``swin`` of 32. In training mode of
     ``full`` the auxiliary head's logits, (B, C, H / 2, W / 2), come second.
@@ -61,14 +63,28 @@ class Segmenter(nn.Module):
         self.auxiliary = FCNHead(widths[1], classes) if aspp else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        blocks = nn.functional.pixel_unshuffle(images / 127.5 - 1.0, self.block)
-        *skips, x = self.encoder(blocks)
+        x, above = self.features(images)
+        if self.auxiliary is not None and self.training:
+            return self.head(x), self.auxiliary(above)
+        return (self.unblock(self.head(x)),)
+
+    def certainty(self, images: Tensor) -> Tensor:
+        """By how much the logit of the cell is above that of the background, (B, H, W)."""
+        background, cell = self.head(self.features(images)[0]).chunk(2, 1)
+        return self.unblock(cell - background)[:, 0]
+
+    def unblock(self, blocks: Tensor) -> Tensor:
+        """Blocks to the pixels that they stand for."""
+        return nn.functional.pixel_shuffle(blocks, self.block)
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What the heads see: the finest map, and the one before."""
+        pixels = blocks(images, self.block, (CHANNEL, ROW, COLUMN)).float()
+        *skips, x = self.encoder(pixels / 127.5 - 1.0)
         above = x
         for i in reversed(range(len(self.decoder))):
             above, x = x, self.decoder[i](x, skips[i])
-        if self.auxiliary is not None and self.training:
-            return self.head(x), self.auxiliary(above)
-        return (nn.functional.pixel_shuffle(self.head(x), self.block),)
+        return x, above
 
 
 class Encoder(nn.ModuleList):
@@ -121,7 +137,10 @@ class Up(nn.Module):
         self.convs = _double(2 * outputs, outputs)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        out: Tensor = self.convs(torch.cat((skip, self.narrow(self.upsample(x))), 1))
+        convolution, norm, relu = self.narrow
+        # What is linear in each pixel commutes with the upsampling, and is a quarter of the work.
+        above = relu(self.upsample(norm(convolution(x))))
+        out: Tensor = self.convs(torch.cat((skip, above), 1))
         return out
 
 

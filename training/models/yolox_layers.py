@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from training.models.blocks import CHANNEL, COLUMN, ROW, blocks
+
 
 class Conv(nn.Module):
     """Convolution, batch norm and SiLU."""
@@ -93,6 +95,5 @@ class Focus(nn.Module):
         self.conv = Conv(12, outputs, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        corners = (x[..., i::2, j::2] for j in (0, 1) for i in (0, 1))
-        out: Tensor = self.conv(torch.cat(tuple(corners), 1))
+        out: Tensor = self.conv(blocks(x, 2, (COLUMN, ROW, CHANNEL)).float())
         return out
