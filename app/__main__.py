@@ -10,6 +10,7 @@ of each. Exit status: 0 every image done; 1 some image failed, each named on std
 written; 2 wrong usage, nothing written; 130 interrupted, what was done is kept.
 """
 
+import gc
 import os
 import sys
 
@@ -44,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     def work(restarted: bool) -> int:
         # Only the child needs these libraries, and libraries with threads must not be forked.
+        # Nothing here multiplies matrices: OpenBLAS would start its own threads for nothing.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         try:
             if command == "report":
                 from .running.report import report
@@ -53,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
                 from .running.merge import merge
 
                 return merge(options)
+            # What is imported stays: to look through it for garbage, again and again, finds none.
+            gc.disable()
             from .running.run import run
         except ModuleNotFoundError as error:
             print(
@@ -61,6 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
                 file=sys.stderr,  # not by say, which needs a package
             )
             return 2
+        gc.freeze()
+        gc.enable()
         return run(options, name, process, restarted=restarted)
 
     return supervise(work, lambda cause: blame_image(records, name, cause))
