@@ -8,10 +8,11 @@ FROM nvidia/cuda:13.0.3-cudnn-runtime-ubuntu24.04@sha256:14f6d08d1cd4a96effbfe31
 FROM debian:12-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171 AS cpu
 
 FROM ${BASE_IMAGE} AS base
+# ps is for workflow engines: Nextflow measures its tasks by it.
 # The distribution keeps one version of python3 only, so a pinned one would soon be gone.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3 \
+    && apt-get install -y --no-install-recommends procps python3 \
     && rm -rf /var/cache/apt/* /var/lib/apt/lists/*
 
 FROM base AS build
@@ -30,6 +31,8 @@ RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     && /build/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -r /build/requirements.txt \
     && if [ -z "${CUDA_VERSION:-}" ]; then \
         rm /opt/venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime_providers_cuda.so; fi
+# Engines start it in folders of their own: from any of them, "python -m app" finds this.
+RUN find /opt/venv/lib -name site-packages -exec sh -c 'echo /workspace > "$1/app.pth"' sh {} \;
 WORKDIR /workspace
 COPY predict.sh CITATION.cff ./
 COPY app/ app/
@@ -37,7 +40,7 @@ COPY weights/ weights/
 # The commit, which --version and run.json tell, is optional.
 ARG REVISION=
 RUN if [ -n "${REVISION}" ]; then echo "${REVISION}" > app/commit.txt; fi \
-    && python3 -m compileall -q app && chmod -R a+rX .
+    && python3 -m compileall -q app && chmod -R a+rX . && chmod a+x predict.sh
 
 FROM base
 # An older driver than CUDA wants is no reason not to start: the CPU does the work, and it is said.
@@ -52,7 +55,8 @@ COPY --from=build /workspace /workspace
 # Mount points that any user may write to, for volumes that take over their mode. And a group that
 # Docker gives to root unless the caller has chosen a user and a group: by that the predictor knows
 # that it is to become the owner of the output folder (app/running/owner.py). So there is no USER.
-RUN mkdir -m 1777 /outputs /workspace/outputs && groupadd --system --users root output-owner
+RUN mkdir -m 1777 /outputs /workspace/outputs && groupadd --system --users root output-owner \
+    && ln -s /workspace/predict.sh /usr/local/bin/vsm
 WORKDIR /workspace
 ARG VERSION=
 ARG REVISION=

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Segment a folder of images: sh predict.sh [INPUT OUTPUT] [OPTIONS of python -m app]
+# In the image this is also the command vsm, from any folder.
 # Without folders it uses /inputs and /outputs, or else /workspace/inputs and /workspace/outputs.
 set -eu
 
