@@ -40,10 +40,10 @@ test-training: .venv/training.stamp
 	$(VENV_PYTHON) -m mypy
 	$(PYTEST) $(ON_ALL_CORES) tests/training
 
-test-system: .venv/test.stamp
+test-system: .venv/system.stamp
 	$(PYTEST) tests/system
 
-smoke: .venv/test.stamp
+smoke: .venv/system.stamp
 	$(PYTEST) tests/system -m smoke
 
 container: .venv/test.stamp
@@ -56,6 +56,8 @@ lock: .venv/pyvenv.cfg
 	$(COMPILE) training/requirements.in -c requirements.txt -c tests/requirements.txt -o training/requirements.txt
 	$(COMPILE) tests/training/requirements.in -c requirements.txt -c tests/requirements.txt \
 		-c training/requirements.txt -o tests/training/requirements.txt
+	$(COMPILE) cluster/requirements.in -c requirements.txt -c tests/requirements.txt \
+		-c training/requirements.txt -o cluster/requirements.txt
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -75,6 +77,10 @@ clean:
 
 .venv/test.stamp: .venv/runtime.stamp tests/requirements.txt
 	$(PIP) install -r tests/requirements.txt
+	@touch $@
+
+.venv/system.stamp: .venv/test.stamp cluster/requirements.txt
+	$(PIP) install -r cluster/requirements.txt
 	@touch $@
 
 .venv/training.stamp: .venv/test.stamp training/requirements.txt tests/training/requirements.txt

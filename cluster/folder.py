@@ -14,4 +14,4 @@ from .run import main
 from .workers import Remote
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], __doc__ or "", Remote, ImageWorker, do_images))
+    sys.exit(main(sys.argv[1:], "cluster.folder", __doc__ or "", Remote, ImageWorker, do_images))

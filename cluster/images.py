@@ -1,13 +1,11 @@
 """Whole images, each a task: claimed and recorded by the command, segmented by a worker."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import cast
 
 from distributed import get_worker
 
 from app.files.arrays import ImageError
-from app.files.boxes import NO_BOXES
 from app.look import Wanted
 from app.overrides import Asked
 from app.request import Request
@@ -15,11 +13,10 @@ from app.running.journal import FAILED, Record
 from app.running.loop import Together, do_all
 from app.running.memory import available_memory
 from app.running.plan import Job
-from app.running.sharing import Share
-from app.running.work import Worker
+from app.running.work import Worker, segment_job
 from app.stopwatch import Progress, untold
 
-from .workers import Networks, Remote, predictor_of, results_of, threads_of
+from .workers import Networks, Remote, predictor_of
 
 _LEAST = 64  # images that are handed to the scheduler at once, for workers that are still to come
 _A_THREAD = 2  # of the workers: the same, so that none waits
@@ -32,14 +29,11 @@ class ImageWorker(Worker):
     """As ``Worker``, but a worker of the cluster segments the image, by its own memory's limit."""
 
     def _segment(self, job: Job, max_bytes: int, progress: Progress) -> Record:
-        request = self.request
-        if self.boxes is not None:
-            request = replace(request, boxes=self.boxes.get(job.name, NO_BOXES))
         remote = cast(Remote, self.predictor)
-        how = remote.networks, remote.wanted, remote.channels, request, self.results
-        future = remote.client.submit(segment_image, job, *how, pure=False)
+        how = remote.networks, remote.wanted, remote.channels, self.request_of(job), self.results
+        future = remote.connection.submit(segment_image, job, *how)
         try:
-            (record,) = results_of(remote.client, [future], job.source)
+            (record,) = remote.connection.results_of([future], job.source)
         except ImageError as error:
             return {"status": FAILED, "error": f"{error}; the other images go on"}
         return cast(Record, record)
@@ -59,11 +53,7 @@ def segment_image(
     limit = worker.memory_manager.memory_limit or available_memory()
     each = limit // worker.state.nthreads
     left = max(each - predictor.resources.working_memory, int(_ALWAYS_TRIED * each))
-    # The command has claimed the image, and keeps the journal.
-    nobody = cast(Share, None)
-    return Worker(predictor, nobody, "", request, results, left, lambda _: untold)._segment(
-        job, left, untold
-    )
+    return segment_job(predictor, job, request, results, left, untold)
 
 
 def do_images(work: Worker, jobs: list[Job]) -> Iterator[Record]:
@@ -72,5 +62,5 @@ def do_images(work: Worker, jobs: list[Job]) -> Iterator[Record]:
     Yields:
         What is to be told of each, as it ends; none of those that other runs have claimed.
     """
-    at_once = max(_LEAST, _A_THREAD * threads_of(cast(Remote, work.predictor).client))
+    at_once = max(_LEAST, _A_THREAD * cast(Remote, work.predictor).connection.threads)
     return do_all(work, jobs, Together(frozenset(jobs), at_once, work.max_bytes))

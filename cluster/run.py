@@ -10,8 +10,6 @@ import re
 import signal
 from functools import partial
 
-from distributed import Client
-
 from app.look import Wanted
 from app.running.console import counted, open_streams, say
 from app.running.options import parse
@@ -19,71 +17,67 @@ from app.running.plan import UsageError
 from app.running.run import Do, run
 from app.running.work import Worker
 
+from .connection import Connection
 from .workers import Networks, Remote, settle
 
 _ADDRESS = re.compile(r"[a-z]+://.+")
-_PATIENCE = 60  # seconds for the scheduler to answer, and for the first worker
+_INTERRUPTED = 130  # exit status
 
 
 def main(
-    given: list[str], description: str, predictor: type[Remote], worker: type[Worker], do: Do
+    given: list[str],
+    name: str,
+    description: str,
+    predictor: type[Remote],
+    worker: type[Worker],
+    do: Do,
 ) -> int:
     """A command line; returns the exit status.
 
     Args:
         given: the command line.
+        name: of the module.
         description: what --help tells before the options.
         predictor: what segments an image.
         worker: what makes and records each image by that.
         do: all images by that; yields what is to be told of each, as it ends.
     """
     open_streams()
-    if not given or given[0] in ("-h", "--help"):
-        parse(["--help"], description)
-    scheduler, *rest = given
+    scheduler, *rest = given or [""]
+    prog = f"python -m {name} SCHEDULER"
+    if scheduler in ("-h", "--help", "--version"):
+        parse([scheduler], description, prog)
     if not _ADDRESS.fullmatch(scheduler):
-        say(f"error: {scheduler}: the scheduler's address was wanted first (tcp://HOST:8786)")
+        found = f"{scheduler}: " if scheduler else ""
+        say(f"error: {found}the scheduler's address was wanted first (tcp://HOST:8786)")
         return 2
-    options = parse(["--threads", "1", *rest], description)
+    options = parse(["--threads", "1", *rest], description, prog)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with _connect(scheduler) as client:
-            if options.shard:
-                raise UsageError("--shard: the scheduler divides the work; leave it out")
-            options.input, options.output = options.input.resolve(), options.output.resolve()
-            say(f"{counted(len(client.nthreads()), 'worker')}; see {client.dashboard_link}")
-            load = partial(_load, client, predictor)
-            return run(options, load=load, make_worker=worker, do=do)
+        if options.shard:
+            raise UsageError("--shard: the scheduler divides the work; leave it out")
+        options.input, options.output = options.input.resolve(), options.output.resolve()
+        with Connection(scheduler) as connection:
+            workers = counted(connection.await_worker(), "worker")
+            say(f"{workers}; see {connection.client.dashboard_link}")
+            load = partial(_load, connection, predictor)
+            status = run(options, load=load, make_worker=worker, do=do)
     except UsageError as error:
         say(f"error: {error}")
+        return 2
     except KeyboardInterrupt:
         say("interrupted before any image was begun")
-        return 130
-    return 2
+        return _INTERRUPTED
+    if connection.is_lost and status == _INTERRUPTED:
+        say(f"error: {scheduler}: the scheduler has gone; start it again, then this with --resume")
+        return 1
+    return status
 
 
-def _connect(scheduler: str) -> Client:
-    """The cluster, once it has a worker.
-
-    Raises:
-        UsageError: it has none, or isn't there.
-    """
-    try:
-        client = Client(scheduler, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{scheduler}: no scheduler answers ({error}); start one") from error
-    try:
-        client.wait_for_workers(1, timeout=_PATIENCE)
-    except TimeoutError as error:
-        client.close()
-        raise UsageError(f"{scheduler}: has no workers; start some (dask worker)") from error
-    return client
-
-
-def _load(client: Client, predictor: type[Remote], options: argparse.Namespace) -> Remote:
+def _load(connection: Connection, predictor: type[Remote], options: argparse.Namespace) -> Remote:
     """The predictor of a cluster, once its workers agree; raises what ``settle`` does."""
     asked = Networks(options.weights.resolve(), options.device, options.threads, options.precision)
-    networks, opened = settle(client, asked)
+    networks, opened = settle(connection, asked)
     by_hand = ("percentiles", "levels", "diameter", "magnification")
     wanted = Wanted(**{key: getattr(options, key) for key in by_hand})
-    return predictor(client, networks, opened, wanted, options.channels)
+    return predictor(connection, networks, opened, wanted, options.channels)

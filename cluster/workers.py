@@ -1,33 +1,26 @@
 # mypy: allow-untyped-calls
 """Dask's workers: the networks are opened once in each of them, and are the same in all."""
 
+import socket
 import threading
-from collections.abc import Sequence
-from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import cv2
-from distributed import Client, Future
-from distributed.scheduler import KilledWorker
 
-from app.files.arrays import ImageError
-from app.graphs import open_graphs
+from app.graphs import Graphs, open_graphs
 from app.look import Wanted
 from app.overrides import Asked
 from app.predict import Predictor
 from app.running.console import say
 from app.running.plan import UsageError
 from app.running.shards import instruction_sets
-from app.session import Device, Precision
-from app.settings import Graph, Method, Resources, load_settings
+from app.session import Device, DeviceError, Precision
+from app.settings import Graph, Method, Resources, SettingsError
 from app.version import provenance
 
-
-class SchedulerLost(KeyboardInterrupt):
-    """The scheduler has gone; as an interrupt, that is nothing that an image has done."""
+from .connection import Connection, WorkerError
 
 
 @dataclass(frozen=True)
@@ -37,12 +30,14 @@ class Networks:
     Attributes:
         weights: absolute path of their folder.
         device: as for ``Predictor``, as are ``threads`` and ``precision``.
+        graphs: SHA-256 of each, once the workers agree in them; others are refused then.
     """
 
     weights: Path
     device: Device
     threads: int
     precision: Precision
+    graphs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,8 @@ class Opened:
     provider: str
     on_cpu: bool
     without_cuda: str | None
-    precision: Precision
+    networks: Networks
+    """As they are named now: with the device and the precision that are meant, and their hashes."""
     made_by: dict[str, Any]
     """See ``app.version.provenance``; and the processor's instruction sets."""
 
@@ -65,56 +61,92 @@ class Remote(Predictor):
 
     def __init__(
         self,
-        client: Client,
+        connection: Connection,
         networks: Networks,
         opened: Opened,
         wanted: Wanted,
         channels: Asked | None,
     ) -> None:
-        self.client, self.networks = client, networks
+        self.connection, self.networks = connection, networks
         self.method, self.resources = opened.method, opened.resources
         self.graphs, self.provider, self.on_cpu = opened.graphs, opened.provider, opened.on_cpu
         self.without_cuda = opened.without_cuda
         self.wanted, self.channels = wanted, channels
 
 
+class Local(Predictor):
+    """A predictor by networks that are open already."""
+
+    def __init__(self, graphs: Graphs, wanted: Wanted, channels: Asked | None) -> None:
+        self.method, self.resources = graphs.settings.method, graphs.settings.resources
+        self.detector, self.segmenter = graphs.detector, graphs.segmenter
+        self.graphs, self.provider, self.on_cpu = graphs.files, graphs.provider, graphs.on_cpu
+        self.without_cuda = graphs.without_cuda
+        self.wanted, self.channels = wanted, channels
+
+
+_opened: dict[Networks, Graphs] = {}  # in this worker, the last that were asked for
 _opening = threading.Lock()
 
 
 def predictor_of(
     networks: Networks, wanted: Wanted | None = None, channels: Asked | None = None
 ) -> Predictor:
-    """The predictor of this worker, for all its threads; opened when it is first asked for."""
+    """A predictor for one of this worker's threads; the networks are opened once for all of them.
+
+    Raises:
+        WorkerError: the worker, which may have come late, lacks the networks of the others.
+    """
     with _opening:
-        return _open(networks, wanted, channels)
-
-
-@lru_cache(maxsize=1)
-def _open(networks: Networks, wanted: Wanted | None, channels: Asked | None) -> Predictor:
-    cv2.setNumThreads(networks.threads)  # for each thread of the worker
-    how = networks.device, networks.threads, wanted, channels, networks.precision
-    return Predictor(networks.weights, *how)
+        if networks not in _opened:
+            where = f"a worker on {socket.gethostname()}"
+            remedy = "end this worker, or give it what the others have, then --resume"
+            try:
+                _open(networks)
+            except (SettingsError, DeviceError) as error:
+                raise WorkerError(f"{where}: {error}; {remedy}") from error
+            if networks not in _opened:
+                (other,) = _opened
+                raise WorkerError(
+                    f"{where} has other networks in {networks.weights} than those that were asked "
+                    f"at the start, or runs them otherwise ({other.device}, {other.precision}); "
+                    f"{remedy}"
+                )
+        return Local(_opened[networks], wanted or Wanted(), channels)
 
 
 def open_here(networks: Networks) -> Opened:
-    """Open the networks in this process.
+    """Open the networks in this process, anew, since their files may have changed.
 
     Raises:
         SettingsError: see ``open_graphs``, as for DeviceError.
     """
+    with _opening:
+        settled, graphs = _open(networks)
+    settings = graphs.settings
+    made_by = provenance() | {"instructions": instruction_sets()}
+    about = settings.method, settings.resources, graphs.files, graphs.provider, graphs.on_cpu
+    return Opened(*about, graphs.without_cuda, settled, made_by)
+
+
+def _open(networks: Networks) -> tuple[Networks, Graphs]:
+    """Open the networks; returns also how they are named now that they are known."""
+    _opened.clear()  # before the next ones take memory
+    cv2.setNumThreads(networks.threads)  # for each thread of the worker
     graphs = open_graphs(networks.weights, networks.device, networks.threads, networks.precision)
-    settings = load_settings(networks.weights)
-    models = settings.detector, settings.segmenter
+    models = graphs.settings.detector, graphs.settings.segmenter
     of_integers = [g == m.get("vnni") for g, m in zip(graphs.files, models, strict=True)]
     precision = networks.precision
     if all(of_integers) or not any(of_integers):
         precision = "int8" if all(of_integers) else "float"
-    made_by = provenance() | {"instructions": instruction_sets()}
-    about = settings.method, settings.resources, graphs.files, graphs.provider, graphs.on_cpu
-    return Opened(*about, graphs.without_cuda, precision, made_by)
+    device: Device = "cpu" if graphs.on_cpu else "cuda"
+    hashes = tuple(graph.sha256 for graph in graphs.files)
+    settled = replace(networks, device=device, precision=precision, graphs=hashes)
+    _opened[settled] = graphs
+    return settled, graphs
 
 
-def settle(client: Client, networks: Networks) -> tuple[Networks, Opened]:
+def settle(connection: Connection, networks: Networks) -> tuple[Networks, Opened]:
     """Open the networks on all workers, and see that they are the same.
 
     Returns:
@@ -122,22 +154,29 @@ def settle(client: Client, networks: Networks) -> tuple[Networks, Opened]:
         and what was opened.
 
     Raises:
-        UsageError: workers can't import this, or differ in the graphs that they would run.
+        UsageError: workers can't import this, or differ in the graphs that they would run; or all
+            have died, or the scheduler has.
         SettingsError: the weights can't be used.
         DeviceError: the device can't.
     """
-    answers = client.run(open_here, networks, on_error="return")
+    try:
+        with connection.waiting("waiting for all workers to say which networks they run"):
+            answers = connection.client.run(open_here, networks, on_error="return")
+    except OSError as error:
+        raise UsageError(f"{connection.address}: the scheduler has gone; start it again") from error
     found = {where: way for where, way in answers.items() if isinstance(way, Opened)}
-    for error in answers.values():
+    for answer in answers.values():
         # Of what a worker can't even load, only the text comes back.
-        if "ModuleNotFoundError" in repr(error):
+        if "ModuleNotFoundError" in repr(answer):
             raise UsageError(
-                f"a worker can't load this package ({error}); start the workers with its "
+                f"a worker can't load this package ({answer}); start the workers with its "
                 "environment, and with PYTHONPATH naming the checkout (docs/many-machines.md)"
             )
         # A worker that has just died costs nothing, unless there is no other.
-        if not isinstance(error, Opened | OSError) or not found:
-            raise error
+        if not isinstance(answer, Opened | OSError):
+            raise answer
+    if not found:
+        raise UsageError(f"{connection.address}: its workers died when they opened the networks")
     (first, opened), *others = sorted(found.items())
     for address, other in others:
         if (other.graphs, other.provider) != (opened.graphs, opened.provider):
@@ -154,34 +193,4 @@ def settle(client: Client, networks: Networks) -> tuple[Networks, Opened]:
                 f"warning: {address} differs from {first} in version, libraries or processor, so "
                 "cells may depend on who finds them"
             )
-    device: Device = "cpu" if opened.on_cpu else "cuda"
-    return replace(networks, device=device, precision=opened.precision), opened
-
-
-def threads_of(client: Client) -> int:
-    """Tasks that the workers do at once; they come and go."""
-    return sum(client.nthreads().values())
-
-
-def results_of(client: Client, futures: Sequence[Future[Any]], path: Path) -> list[Any]:
-    """Wait for some parts of an image.
-
-    Args:
-        client: of the cluster.
-        futures: of the parts.
-        path: of the image, for messages.
-
-    Raises:
-        ImageError: no worker has survived a part.
-        SchedulerLost: there is none to wait for.
-    """
-    try:
-        return list(client.gather(list(futures)))
-    except KilledWorker as error:
-        raise ImageError(
-            f"{path}: ended {error.allowed_failures + 1} workers, most likely for want of memory; "
-            "give each more (dask worker --memory-limit)"
-        ) from error
-    except CancelledError as error:
-        say("error: the scheduler has gone; start it again")
-        raise SchedulerLost from error
+    return opened.networks, opened

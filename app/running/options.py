@@ -20,7 +20,9 @@ _PIXEL_SIZES = 1e-5, 1e5
 _NEGATIVE_LEVEL = re.compile(r"-[\d.].*g")
 
 
-def parse(arguments: list[str] | None = None, description: str = "") -> argparse.Namespace:
+def parse(
+    arguments: list[str] | None = None, description: str = "", prog: str = _COMMAND
+) -> argparse.Namespace:
     """Read the command line; a wrong option ends the process with status 2.
 
     So does another system than Linux, on which only --help and --version work.
@@ -28,9 +30,10 @@ def parse(arguments: list[str] | None = None, description: str = "") -> argparse
     Args:
         arguments: by default those of the process.
         description: what --help tells before the options.
+        prog: what the usage line begins with: the command, and what it takes before the input.
     """
     parser = _Parser(
-        prog=_COMMAND,
+        prog=prog,
         description=description.replace("python -m app", _COMMAND),
         formatter_class=argparse.RawTextHelpFormatter,
     )

@@ -94,65 +94,92 @@ class Worker:
         return record
 
     def _segment(self, job: Job, max_bytes: int, progress: Progress) -> Record:
-        """What is to be told of an image once it is segmented, whatever is wrong with it.
+        return segment_job(
+            self.predictor, job, self.request_of(job), self.results, max_bytes, progress
+        )
 
-        The peak of memory in it is the process', so others at work at the same time count, too.
-        """
-        source, record = job.source, Record(status=FAILED)
-        older = {path: path.stat().st_mtime_ns for path in self._outputs(job)}
-        with warnings_collected() as warnings:
-            try:
-                request = self.request
-                if self.boxes is not None:
-                    request = replace(request, boxes=self.boxes.get(job.name, NO_BOXES))
-                what = request, max_bytes, progress, self._also(job)
-                record |= outcome_record(self.predictor.predict_file(source, job.target, *what))
-                record |= {"label": job.label, "label_sha256": sha256(job.target)}
-                if request.boxes is not None and record["instances"] < len(request.boxes):
-                    logger.warning(
-                        "%d of %d boxes have a cell that is kept; cells are numbered as these",
-                        *(record["instances"], len(request.boxes)),
-                    )
-                record |= self._results(job) | {"status": DONE}
-            except ImageError as error:
-                record["error"] = str(error)
-            except MemoryError as error:
-                reason = str(error) or f"{size_text(peak_memory())} in use"
-                record["error"] = (
-                    f"{source}: not enough memory ({reason}); give more (--max-memory), save the "
-                    "image as a tiled TIFF, which is read in parts, or cut it into several"
+    def request_of(self, job: Job) -> Request:
+        """How an image is read, with the boxes in it where these are given."""
+        if self.boxes is None:
+            return self.request
+        return replace(self.request, boxes=self.boxes.get(job.name, NO_BOXES))
+
+
+def segment_job(
+    predictor: Predictor,
+    job: Job,
+    request: Request,
+    results: frozenset[str],
+    max_bytes: int,
+    progress: Progress,
+) -> Record:
+    """What is to be told of an image once it is segmented, whatever is wrong with it.
+
+    The peak of memory in it is the process', so others at work at the same time count, too.
+
+    Args:
+        predictor: that segments it.
+        job: the image.
+        request: how it is read, and which cells are kept.
+        results: what is written beside the label image, by the names on the command line.
+        max_bytes: memory for it.
+        progress: is told how far it is.
+    """
+    source, record = job.source, Record(status=FAILED)
+    older = {path: path.stat().st_mtime_ns for path in _outputs(job)}
+    with warnings_collected() as warnings:
+        try:
+            what = request, max_bytes, progress, _also(job, results)
+            record |= outcome_record(predictor.predict_file(source, job.target, *what))
+            record |= {"label": job.label, "label_sha256": sha256(job.target)}
+            if request.boxes is not None and record["instances"] < len(request.boxes):
+                logger.warning(
+                    "%d of %d boxes have a cell that is kept; cells are numbered as these",
+                    *(record["instances"], len(request.boxes)),
                 )
-            except OSError as error:
-                record["error"] = explain(error, source, job.target)
-            # One image, whatever is wrong with it, must not cost the others.
-            except Exception as error:
-                problem = f"{type(error).__name__}: {error}"
-                record["error"] = f"{source}: {problem}; please report this image"
-        if record["status"] == FAILED:
-            kept = [p.name for p in self._outputs(job) if p.stat().st_mtime_ns == older.get(p)]
-            warnings += [f"of an earlier run: {', '.join(kept)}"] if kept else []
-        return {**record, "peak_memory": peak_memory(), "warnings": warnings}
+            record |= _results(job, results) | {"status": DONE}
+        except ImageError as error:
+            record["error"] = str(error)
+        except MemoryError as error:
+            reason = str(error) or f"{size_text(peak_memory())} in use"
+            record["error"] = (
+                f"{source}: not enough memory ({reason}); give more (--max-memory), save the "
+                "image as a tiled TIFF, which is read in parts, or cut it into several"
+            )
+        except OSError as error:
+            record["error"] = explain(error, source, job.target)
+        # One image, whatever is wrong with it, must not cost the others.
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            record["error"] = f"{source}: {problem}; please report this image"
+    if record["status"] == FAILED:
+        kept = [p.name for p in _outputs(job) if p.stat().st_mtime_ns == older.get(p)]
+        warnings += [f"of an earlier run: {', '.join(kept)}"] if kept else []
+    return {**record, "peak_memory": peak_memory(), "warnings": warnings}
 
-    def _outputs(self, job: Job) -> list[Path]:
-        """What there is of an image in the output folder."""
-        paths = [job.target, *(result_path(job.target, kind) for kind in RESULT_FILES)]
-        return [path for path in paths if os.path.isfile(path)]  # noqa: PTH113  # nor too long
 
-    def _also(self, job: Job) -> Also | None:
-        """What writes more than the label image, if anything is wanted."""
-        if not self.results & RESULT_FILES.keys():
-            return None
-        from ..results.writer import ResultWriter  # takes time, which most runs need not wait for
+def _outputs(job: Job) -> list[Path]:
+    """What there is of an image in the output folder."""
+    paths = [job.target, *(result_path(job.target, kind) for kind in RESULT_FILES)]
+    return [path for path in paths if os.path.isfile(path)]  # noqa: PTH113  # nor too long
 
-        return partial(ResultWriter, job.target, self.results, job.name)
 
-    def _results(self, job: Job) -> Record:
-        """The paths of what was written beside the label image; what is older is warned of."""
-        beside = {kind: result_path(job.target, kind) for kind in RESULT_FILES}
-        for kind, path in beside.items():
-            if kind not in self.results and os.path.exists(path):  # noqa: PTH110  # nor too long
-                logger.warning("%s is of an earlier run, and may not fit this one", path.name)
-        folder = Path(job.label).parent
-        made = {kind: (folder / path.name).as_posix() for kind, path in beside.items()}
-        made = {kind: path for kind, path in made.items() if kind in self.results}
-        return {"results": made} if made else {}
+def _also(job: Job, results: frozenset[str]) -> Also | None:
+    """What writes more than the label image, if anything is wanted."""
+    if not results & RESULT_FILES.keys():
+        return None
+    from ..results.writer import ResultWriter  # takes time, which most runs need not wait for
+
+    return partial(ResultWriter, job.target, results, job.name)
+
+
+def _results(job: Job, results: frozenset[str]) -> Record:
+    """The paths of what was written beside the label image; what is older is warned of."""
+    beside = {kind: result_path(job.target, kind) for kind in RESULT_FILES}
+    for kind, path in beside.items():
+        if kind not in results and os.path.exists(path):  # noqa: PTH110  # nor too long
+            logger.warning("%s is of an earlier run, and may not fit this one", path.name)
+    folder = Path(job.label).parent
+    made = {kind: (folder / path.name).as_posix() for kind, path in beside.items()}
+    made = {kind: path for kind, path in made.items() if kind in results}
+    return {"results": made} if made else {}
