@@ -6,6 +6,7 @@
 channel, activations by the lowest and the highest value that they take on an image, as a moving
 average over a few images of each source and modality of split ``train``, each in the look that
 prediction chooses. (The extremes of all of them would leave too few steps to the usual values.)
+They are stored in the runtime's own format, which is loaded in half the time.
 16-bit floats for GPUs. In both, everything from the image to the last convolution of each branch
 has fewer bits; these convolutions and what follows them, boxes and scores, stay in 32-bit floats.
 
@@ -25,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -33,7 +34,6 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from app.files.open import read_image
 from app.predict import Predictor
@@ -45,6 +45,7 @@ from training.command import command_parser, user_errors
 from training.data import Labelled, load_image
 from training.errors import InputError
 from training.export import ExportedDetector, ExportedSegmenter, write_settings
+from training.half_floats import before_convolutions, halve, widen
 from training.integer_input import take_pixels
 from training.layout import image_path, read_split
 from training.look import show
@@ -58,9 +59,7 @@ _OPERATORS = (
     *("Conv", "Sigmoid", "Mul", "Relu", "Add", "Concat"),
     *("MaxPool", "Resize", "SpaceToDepth", "DepthToSpace"),
 )
-_INTEGERS, _HALVES = "_int8", "_fp16"  # in the names of the files
-_ADDED_CASTS = ("_cast_to_fp16_node", "_cast_to_fp32_node")  # how the converter names its own
-_OUTPUT_CASTS = "graph_output_cast"
+_INTEGERS, _HALVES = "_int8.ort", "_fp16"  # ends of the names of the files
 _HALVED = "16-bit floats; "  # in the notes on them
 
 
@@ -117,11 +116,14 @@ def quantise_weights(folder: Path, data: Path) -> Settings:
         floats = graphs["cpu"]
         source, trained = folder / floats.file, floats.trained.removeprefix(_HALVED)
         plain = source.with_stem(source.stem.removesuffix(_HALVES))
-        integers, halves = (plain.with_stem(plain.stem + end) for end in (_INTEGERS, _HALVES))
+        halves = plain.with_stem(plain.stem + _HALVES)
+        integers = folder / (plain.stem + _INTEGERS)
         with tempfile.TemporaryDirectory() as name:
             wide = Path(name, plain.name)
             widen(source, wide)
-            quantise(wide, integers, batches, pixels)
+            narrow = Path(name, "narrow.onnx")
+            quantise(wide, narrow, batches, pixels)
+            store(narrow, integers)
             if source != halves:
                 halve(wide, halves)
         return {
@@ -173,86 +175,16 @@ def quantise(
     take_pixels(target, *pixels)
 
 
-def halve(source: Path, target: Path) -> None:
-    """Write a graph whose convolutions, and what is between them, take 16-bit floats."""
-    model = onnx.load(source)
-    early = set(before_convolutions(model.graph))
-    late = [node.name for node in model.graph.node if node.name not in early]
-    halved = convert_float_to_float16(model, keep_io_types=True, node_block_list=late)
-    graph = halved.graph
-    # Late values would be rounded between any two nodes: those that were cast are taken themselves.
-    casts = {node.output[0]: node for node in graph.node if node.name.endswith(_ADDED_CASTS)}
-    direct = {
-        name: casts[cast.input[0]].input[0]
-        for name, cast in casts.items()
-        if cast.input[0] in casts
-    }
-    _rename_inputs(graph, direct)
-    for node in graph.node:
-        if node.name.startswith(_OUTPUT_CASTS) and node.input[0] in casts:
-            node.input[0] = casts[node.input[0]].input[0]
-    used = {name for node in graph.node for name in node.input}
-    # A value that several of the late nodes take is cast for each, every time to the same name.
-    once = {node.output[0]: node for node in reversed(graph.node)}
-    nodes = [
-        node
-        for node in graph.node
-        if once[node.output[0]] is node and (node.output[0] in used or node.output[0] not in casts)
-    ]
-    _replace_nodes(graph, nodes)
-    onnx.save(halved, target)
+def store(source: Path, target: Path) -> None:
+    """Write an ONNX graph in ONNX Runtime's own format, that is loaded in half the time.
 
-
-def widen(source: Path, target: Path) -> None:
-    """Write a graph of 32-bit floats alone; what ``halve`` has rounded stays rounded."""
-    model = onnx.load(source)
-    graph = model.graph
-    for tensor in graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT16:
-            wide = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
-    casts = {
-        node.output[0]: node.input[0] for node in graph.node if node.name.endswith(_ADDED_CASTS)
-    }
-    _rename_inputs(graph, casts)
-    _replace_nodes(graph, [node for node in graph.node if node.output[0] not in casts])
-    for node in graph.node:
-        for attribute in node.attribute if node.op_type == "Cast" else ():
-            if attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT16:
-                attribute.i = onnx.TensorProto.FLOAT
-    del graph.value_info[:]
-    onnx.save(model, target)
-
-
-def _rename_inputs(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    """Let every node take other values instead of those named, as often as they are renamed."""
-    for node in graph.node:
-        for place, name in enumerate(node.input):
-            while name in names:
-                name = names[name]
-            node.input[place] = name
-
-
-def _replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def before_convolutions(graph: onnx.GraphProto) -> list[str]:
-    """Names of the nodes from which a convolution can be reached.
-
-    The others compute pixels: of the anchor points, of the boxes. 8 bits are too coarse for them.
+    The runtime's optimisations that suit any CPU are done already.
     """
-    users: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-    for node in graph.node:
-        for name in node.input:
-            users[name].append(node)
-    before: set[str] = set()
-    for node in reversed(graph.node):  # in the order of computing
-        after = [user for name in node.output for user in users[name]]
-        if any(user.op_type == "Conv" or user.name in before for user in after):
-            before.add(node.name)
-    return sorted(before)
+    options = SessionOptions()
+    options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = 3
+    InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 def some_images(data: Path, predictor: Predictor) -> list[tuple[Labelled, float]]:

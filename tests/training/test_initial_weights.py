@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from training.export import ExportedDetector, ExportedSegmenter, export
+from training.half_floats import halve
 from training.initial_weights import load_start
 from training.models.detector import Detector
 from training.models.segmenter import Segmenter
-from training.quantise import halve
 
 
 def trained(model: nn.Module) -> nn.Module:

@@ -3,6 +3,7 @@ weights see test_samples.py; an untrained one blows up every difference."""
 
 import dataclasses
 import shutil
+from unittest.mock import patch
 
 import numpy as np
 import onnx
@@ -20,13 +21,15 @@ from tests.training.conftest import SHIPPED
 from training.config import load_config
 from training.data import load_labelled
 from training.export import ExportedDetector, ExportedSegmenter, runner, write_weights
+from training.half_floats import widen
 from training.look import show
 from training.models.detector import Detector
 from training.models.segmenter import Segmenter
-from training.quantise import cells, main, middle, some_images, widen
+from training.quantise import cells, main, middle, some_images, store
 
 METHOD = dataclasses.replace(load_config(SHIPPED).method, window=192, stride=128)
 ROLES = ("detector", "segmenter")
+ONNX: list[str] = []  # the graphs of integers, as they were before they were stored
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,14 @@ def models():
 def weights(tmp_path_factory, tiny_data, models):
     folder = tmp_path_factory.mktemp("weights")
     write_weights(models, METHOD, RESOURCES, folder)
-    assert main([str(folder), str(tiny_data)]) == 0
+    quantised = iter([tmp_path_factory.mktemp("onnx") / f"{role}.onnx" for role in ROLES])
+
+    def keep(source, target):
+        ONNX.append(shutil.copy(source, next(quantised)))
+        store(source, target)
+
+    with patch("training.quantise.store", keep):
+        assert main([str(folder), str(tiny_data)]) == 0
     return folder
 
 
@@ -76,8 +86,8 @@ def test_the_settings_name_them_by_processor(weights):
     assert list(settings.detector) == ["cpu", "vnni"]
     assert list(settings.segmenter) == ["cpu", "vnni", "cuda"]
     names = {
-        "detector": ("detector_fp16.onnx", "detector_int8.onnx", "detector_fp16.onnx"),
-        "segmenter": ("segmenter.onnx", "segmenter_int8.onnx", "segmenter_fp16.onnx"),
+        "detector": ("detector_fp16.onnx", "detector_int8.ort", "detector_fp16.onnx"),
+        "segmenter": ("segmenter.onnx", "segmenter_int8.ort", "segmenter_fp16.onnx"),
     }
     for role in ROLES:
         graphs = getattr(settings, role)
@@ -160,9 +170,10 @@ def test_halves_have_half_the_size(role, weights, tmp_path):
     assert halves.stat().st_size < 0.7 * wide.stat().st_size
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_what_follows_the_last_convolutions_stays_in_floats(role, weights):
-    graph = onnx.load(weights / f"{role}_int8.onnx").graph
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.usefixtures("weights")
+def test_what_follows_the_last_convolutions_stays_in_floats(number):
+    graph = onnx.load(ONNX[number]).graph
     makers = {name: node for node in graph.node for name in node.output}
     left, seen = [output.name for output in graph.output], set()
     while left:
