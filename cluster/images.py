@@ -9,7 +9,7 @@ from app.files.arrays import ImageError
 from app.look import Wanted
 from app.overrides import Asked
 from app.request import Request
-from app.running.journal import FAILED, Record
+from app.running.journal import FAILED, SENT, Record
 from app.running.loop import Together, do_all
 from app.running.memory import available_memory
 from app.running.plan import Job
@@ -20,13 +20,14 @@ from .workers import Networks, Remote, predictor_of
 
 _LEAST = 64  # images that are handed to the scheduler at once, for workers that are still to come
 _A_THREAD = 2  # of the workers: the same, so that none waits
-_ALWAYS_TRIED = (
-    0.25  # of a worker's memory: images that need no more are tried however little it is
-)
+# Of a worker's memory: images that need no more are tried however little it is.
+_ALWAYS_TRIED = 0.25
 
 
 class ImageWorker(Worker):
     """As ``Worker``, but a worker of the cluster segments the image, by its own memory's limit."""
+
+    begun = SENT  # no image ends the command
 
     def _segment(self, job: Job, max_bytes: int, progress: Progress) -> Record:
         remote = cast(Remote, self.predictor)

@@ -23,6 +23,10 @@ SUFFIX = ".jsonl"  # of a run's journal in it
 STARTED, DONE, FAILED = "started", "done", "failed"
 # One of several that were at work when the process crashed: to be tried alone.
 SUSPECT = "suspect"
+# Was at work when its run was interrupted, which had the time to say so.
+LEFT = "left"
+# Is at work in another process, whatever becomes of this one.
+SENT = "sent"
 SETTLED = DONE, FAILED
 Record = dict[str, Any]
 
@@ -55,7 +59,13 @@ class Journal:
                 append_line(self.path, line)
 
     def close(self) -> None:
+        """Add no more; what is still at work is left to other runs."""
         with self._lock:
+            for name, record in self.records.items():
+                if record["status"] == STARTED:
+                    self.records[name] = {**record, "status": LEFT}
+                    with contextlib.suppress(OSError):
+                        append_line(self.path, self.records[name])
             self._closed = True
 
 
@@ -113,6 +123,16 @@ def latest(lines: Iterable[Record]) -> dict[str, Record]:
         if not (settled and before.get("run") != line.get("run")):
             found[name] = line
     return found
+
+
+def unended(lines: Iterable[Record]) -> list[Record]:
+    """Of each run the images that it began, and has told no more of: it is at work or died."""
+    last: dict[tuple[str, str], Record] = {}
+    for line in lines:
+        name = line.get("image")
+        if isinstance(name, str) and "status" in line:
+            last[name, str(line.get("run"))] = line
+    return [line for line in last.values() if line["status"] == STARTED]
 
 
 def abouts(lines: Iterable[Record]) -> dict[str, Record]:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..files.atomic import atomic_write
-from ..processor import kernel_text
+from ..files.process import machine, started
 
 LEASE_SUFFIX = ".lease"  # of its file
 BEAT = 5.0  # seconds from one sign of life to the next
 DEAD_AFTER = 60.0  # seconds without one, after which a run of another machine counts as dead
-_PROC = Path("/proc")
 
 
 class Lease:
@@ -77,23 +76,20 @@ def is_alive(path: Path, now: float) -> bool:
             seconds, since the clocks of machines differ.
     """
     lease = read_lease(path)
-    owner = _owner(lease.get("process"))
-    if lease.get("machine") == owner["machine"]:
-        return owner["started"] is not None and lease.get("started") == owner["started"]
+    if lease.get("machine") == machine():
+        began = started(lease.get("process"))
+        return began is not None and lease.get("started") == began
     try:
         return now - path.stat().st_mtime < DEAD_AFTER
     except OSError:
         return False
 
 
-def _owner(process: Any) -> dict[str, Any]:
-    """A process, told apart from all that ever had its number; ``started`` is None if it ended."""
-    boot = kernel_text(_PROC / "sys/kernel/random/boot_id")
-    namespace = (_PROC / "self/ns/pid").stat().st_ino  # numbers mean others in a container
-    fields = kernel_text(_PROC / str(process) / "stat").rpartition(")")[2].split()
+def _owner(process: int) -> dict[str, Any]:
+    """What tells a process apart from all that ever had its number, and where to look for it."""
     return {
-        "machine": f"{boot} {namespace}",
+        "machine": machine(),
         "host": socket.gethostname(),
         "process": process,
-        "started": fields[19] if fields and fields[0] not in "ZX" else None,
+        "started": started(process),
     }

@@ -87,7 +87,7 @@ def do_all(work: Worker, jobs: list[Job], together: Together) -> Iterator[Record
 
 
 def await_others(work: Worker, share: Share) -> Iterator[Record]:
-    """Wait for the images that other runs have claimed, and take on those of runs that died.
+    """Wait for the images that other runs have claimed; take on those of dead runs, one at a time.
 
     Yields:
         The record of each of them, as it is settled.

@@ -118,7 +118,7 @@ def run(
         tally.interrupted = True
     try:
         with interrupts_ignored():
-            share.leave(config)
+            share.leave(config, interrupted=tally.interrupted)
     except OSError as error:
         say(f"error: {folder}: run.json can't be written ({error.strerror}); {remedy(error)}")
         tally.unwritten = True

@@ -32,6 +32,7 @@ from .journal import (
     latest,
     read_history,
     read_lines,
+    unended,
     write_run,
 )
 from .lease import DEAD_AFTER, LEASE_SUFFIX, Lease, is_alive, read_lease
@@ -96,6 +97,8 @@ class Share:
                     )
             history = read_history(folder)
             self.earlier = latest(history)
+            begun = unended(history)
+            self._suspected = {line["image"] for line in begun}
             if not others and not restarted:
                 if resume and any(self.runs.glob(f"*{SUFFIX}")):  # which are removed
                     write_run(folder, {}, abouts(history), latest(history))
@@ -106,6 +109,9 @@ class Share:
             self.journal = Journal(journal_path(folder, run), run)
             for name, each in {**(abouts(history) if resume else {}), run: about}.items():
                 append_line(self.journal.path, {"run": name, "about": each})
+            if resume and not (others or restarted):  # else they are in the folder still
+                for line in begun:
+                    append_line(self.journal.path, line)
             # Not before: a full disk has ended the run by now.
             if not (others or restarted or resume):
                 (folder / RUN_FILE).unlink(missing_ok=True)
@@ -150,7 +156,20 @@ class Share:
                     "folder; wait for it, or give another folder",
                     found.image,
                 )
+            self._suspected.add(job.name)
         raise AssertionError
+
+    def deaths(self, job: Job) -> int:
+        """How many runs have died, of whatever, while they worked on an image that is this run's.
+
+        Those that were interrupted have told so, and don't count; nor do runs from before one that
+        came to its end.
+        """
+        if job.name not in self._suspected:
+            return 0
+        file = job.identity()
+        begun = unended(self._lines_so_far())
+        return sum((line["image"], line.get("file")) == (job.name, file) for line in begun)
 
     def records(self) -> dict[str, Record]:
         """What all runs that share the folder know of each image."""
@@ -164,11 +183,12 @@ class Share:
             # A full disk may have cost the journal lines that this run knows all the same.
             return [*self._lines, *self.journal.records.values()]
 
-    def leave(self, header: Record) -> None:
+    def leave(self, header: Record, *, interrupted: bool = False) -> None:
         """End the run's part: run.json tells what all runs have done so far.
 
         Args:
             header: what is to be known of the run as a whole.
+            interrupted: before all was settled; then it stays known at which images runs have died.
 
         Raises:
             OSError: run.json can't be written; the journals stay.
@@ -178,7 +198,7 @@ class Share:
             lines = self._lines_so_far()
             write_run(self.folder, header, abouts(lines), latest(lines))
             self._lease.end()
-            if not self._living():
+            if not self._living() and not (interrupted and unended(lines)):
                 shutil.rmtree(self.runs, ignore_errors=True)
 
     def _living(self) -> list[Path]:

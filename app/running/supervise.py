@@ -62,7 +62,8 @@ def blame_image(folder: Path, run: str, cause: str) -> bool:
     """
     journal = journal_path(folder, run)
     records = latest(read_lines(journal)[0])
-    names = [name for name, record in records.items() if record["status"] == STARTED]
+    at_work = {n: r for n, r in records.items() if r["status"] == STARTED}
+    names = [name for name, record in at_work.items() if record.get("run") == run]
     if not names:
         when = "while no image was at work" if records else "before any image"
         say(f"error: the process was ended by {cause} {when}; --resume goes on")

@@ -24,6 +24,10 @@ from .sharing import Share, TakenError
 
 logger = logging.getLogger(__name__)
 
+# Runs that may die at an image before it fails. One that dies may do so of something else, and of
+# several images at work only one is to blame: so the second time each of them is alone.
+_MAX_DEATHS = 2
+
 
 class Worker:
     """Does the images of a run; several threads may call it at once.
@@ -39,8 +43,11 @@ class Worker:
         boxes: by the image's name, where the detector is not asked.
 
     Attributes:
-        left: the images that other runs have claimed.
+        left: the images that other runs have claimed, or have died at: they are done last.
+        begun: status of an image at work.
     """
+
+    begun = STARTED
 
     def __init__(
         self,
@@ -57,6 +64,7 @@ class Worker:
         self.request, self.results = request, results
         self.max_bytes, self.inside, self.boxes = max_bytes, inside, boxes
         self.left: list[Job] = []
+        self._put_off: set[Job] = set()
 
     def __call__(self, job: Job, max_bytes: int | None = None) -> Record | None:
         """Do one image.
@@ -66,11 +74,16 @@ class Worker:
             max_bytes: memory for it where it is not alone at work.
 
         Returns:
-            What is to be told of it; None where another run has claimed it.
+            What is to be told of it; None where it is one of those that are left for the end.
         """
         record: Record = {"image": job.name, "file": job.identity()}
         try:
             if not self.share.take(job):
+                self.left.append(job)
+                return None
+            deaths = self.share.deaths(job)
+            if deaths and job not in self._put_off:
+                self._put_off.add(job)
                 self.left.append(job)
                 return None
             job.target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +97,11 @@ class Worker:
             record |= {"status": FAILED, "error": problem}
             self.share.journal.append(record)
             return record
-        self.share.journal.append({**record, "status": STARTED})
+        if deaths >= _MAX_DEATHS:
+            record |= {"status": FAILED, "error": _deadly(job, deaths)}
+            self.share.journal.append(record)
+            return record
+        self.share.journal.append({**record, "status": self.begun})
         if max_bytes is None:
             record |= self._segment(job, self.max_bytes, self.inside(job.name))
         else:
@@ -156,6 +173,14 @@ def segment_job(
         kept = [p.name for p in _outputs(job) if p.stat().st_mtime_ns == older.get(p)]
         warnings += [f"of an earlier run: {', '.join(kept)}"] if kept else []
     return {**record, "peak_memory": peak_memory(), "warnings": warnings}
+
+
+def _deadly(job: Job, deaths: int) -> str:
+    """What is wrong with an image at which runs have died."""
+    return (
+        f"{job.source}: {deaths} runs were killed while they worked on this image (not enough "
+        "memory, or a machine was lost); give more memory or take it away; --resume tries it again"
+    )
 
 
 def _outputs(job: Job) -> list[Path]:

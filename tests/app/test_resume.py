@@ -87,9 +87,9 @@ def test_resume_with_fewer_images_keeps_what_is_known_of_the_others(three):
 def test_an_interrupt_at_the_very_end_costs_nothing(three, monkeypatch):
     real = Share.leave
 
-    def leave(share, header):
+    def leave(share, header, **more):
         os.kill(os.getpid(), signal.SIGINT)
-        real(share, header)
+        real(share, header, **more)
 
     monkeypatch.setattr(Share, "leave", leave)
     assert run_in(three) == 0 and report(three)[0]["done"] == 3
@@ -188,12 +188,13 @@ def agreed(folder) -> str:
     """What a run of these options says in its lease."""
     said = []
 
-    def keep(share, *_):
+    def leave(share, *given, **more):
         said.extend(read_lease(path).get("config") for path in share.runs.glob("*.lease"))
+        real(share, *given, **more)
 
     real = Share.leave
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Share, "leave", lambda share, header: (keep(share), real(share, header)))
+        patch.setattr(Share, "leave", leave)
         assert run_in(folder) == 0
     shutil.rmtree(folder / "out")
     (folder / "out").mkdir()

@@ -51,7 +51,8 @@ def why_not() -> str:
     """Why there can't be one here; empty if it can."""
     missing = [name for name in PROGRAMS if not shutil.which(name)]
     if missing:
-        return f"{', '.join(missing)} not installed (apt-get install slurm-wlm munge)"
+        packages = "slurmctld slurmd slurm-client munge"
+        return f"{', '.join(missing)} not installed (apt-get install {packages})"
     if os.geteuid() != 0:
         return "SLURM's daemons have to be started by root"
     if subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "true"]).returncode:

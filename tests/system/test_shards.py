@@ -106,7 +106,10 @@ def test_twenty_kills_cost_nothing(alone, many):
     assert missing | made == names and not missing & made
     assert {name for name in names if f"{Path(name).stem}_label.tiff" not in found} <= missing
 
-    assert [task(many, f"{n}/{SHARDS}") for n in range(SHARDS)] == [0] * SHARDS
+    for _ in range(2):  # an image that two kills have hit fails once, and is tried again
+        statuses = [task(many, f"{n}/{SHARDS}") for n in range(SHARDS)]
+        assert set(statuses) <= {0, 1}
+    assert statuses == [0] * SHARDS
     assert merge(many)[0] == 0
     assert labels(many) == whole and images(many) == images(alone)
     assert outputs(many / "out") == outputs(alone / "out")
