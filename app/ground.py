@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .levels import CELL, RANGE, Survey
 from .look import Look
 
-_MARGIN = 1  # cells of the map around what stands out, that its surroundings are seen too
+_MARGIN = 2  # cells of the map around what stands out, that its surroundings are seen too
 
 
 @dataclass(frozen=True, eq=False)
