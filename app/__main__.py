@@ -7,7 +7,8 @@
 INPUT is a folder or one file. For each image NAME.EXT, OUTPUT/NAME_label.tiff is a label image of
 the same height and width: 0 is background, 1 to N are the cells. OUTPUT/run.json tells what became
 of each. Exit status: 0 every image done; 1 some image failed, each named on stderr, all the others
-written; 2 wrong usage, nothing written; 130 interrupted, what was done is kept.
+written; 2 wrong usage, nothing written; 3 no image is at fault (the disk was full, the process was
+killed): --resume goes on; 130 interrupted, what was done is kept.
 """
 
 import gc
@@ -59,6 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
             # What is imported stays: to look through it for garbage, again and again, finds none.
             gc.disable()
             from .running.run import run
+        except KeyboardInterrupt:
+            if not command:
+                raise
+            say(f"{command} was interrupted; start it again")
+            return 130
         except ModuleNotFoundError as error:
             print(
                 f"error: {sys.executable} lacks the package {error.name}; run 'make run' in the "
@@ -70,7 +76,13 @@ def main(arguments: list[str] | None = None) -> int:
         gc.enable()
         return run(options, name, process, restarted=restarted)
 
-    return supervise(work, lambda cause: blame_image(records, name, cause))
+    def blame(cause: str) -> bool:
+        if command:
+            say(f"error: {command} was ended by {cause}; start it again")
+            return False
+        return blame_image(records, name, cause)
+
+    return supervise(work, blame)
 
 
 if __name__ == "__main__":

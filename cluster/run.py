@@ -14,6 +14,7 @@ from app.look import Wanted
 from app.running.console import counted, open_streams, say
 from app.running.options import parse
 from app.running.plan import UsageError
+from app.running.remedies import TRY_AGAIN
 from app.running.run import Do, run
 from app.running.work import Worker
 
@@ -70,7 +71,7 @@ def main(
         return _INTERRUPTED
     if connection.is_lost and status == _INTERRUPTED:
         say(f"error: {scheduler}: the scheduler has gone; start it again, then this with --resume")
-        return 1
+        return TRY_AGAIN
     return status
 
 

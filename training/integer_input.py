@@ -10,6 +10,8 @@ from onnx import numpy_helper
 
 from training.models.blocks import CHANNEL, COLUMN, ROW
 
+# What may lie between the pixels and their quantisation: it leaves each where it is.
+_SCALES = {"Cast", "Div", "Mul", "Add", "Sub", "QuantizeLinear"}
 _AS_THEY_LIE = [ROW, COLUMN, CHANNEL]  # of a block, in memory
 
 
@@ -43,6 +45,11 @@ def take_pixels(path: Path, black: float, step: float) -> None:
         chain.append(only_user(chain[-1].output[0]))
     if not chain:
         raise ValueError(f"{path}: the pixels are not cast to floats")
+    if others := {node.op_type for node in chain} - _SCALES:
+        raise ValueError(
+            f"{path}: between pixels and integers is {', '.join(sorted(others))}, not only "
+            "scaling; was the graph exported by an earlier version? Export it anew"
+        )
     first = only_user(chain[-1].output[0])
     zero_point = round(-black / step)
     numbers = {"pixel_scale": np.float32(step), "pixel_zero_point": np.uint8(zero_point)}

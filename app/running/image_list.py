@@ -6,7 +6,7 @@ import heapq
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..files.atomic import atomic_write
@@ -27,12 +27,14 @@ class Listed:
         name: as of ``Job``, as is ``label``.
         file: its ``identity``; the bytes tell how long it takes.
         problem: why it can't be segmented, or "".
+        parts: names of the other files that it lies in, which are beside it.
     """
 
     name: str
     label: str
     file: list[int] | None
     problem: str = ""
+    parts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,11 @@ def divide(images: list[Listed], count: int) -> list[list[Listed]]:
     """The images of each shard, by name, so that the shards take about as long.
 
     The largest first, each to the shard that has the fewest bytes so far: the same list is always
-    divided in the same way.
+    divided in the same way. If there are more shards than images, the last ones have none, and are
+    left out.
     """
-    parts: list[list[Listed]] = [[] for _ in range(count)]
-    loads = [(0, 0, index) for index in range(count)]  # bytes, images
+    parts: list[list[Listed]] = [[] for _ in range(min(count, len(images)))]
+    loads = [(0, 0, index) for index in range(len(parts))]  # bytes, images
     for image in sorted(images, key=lambda image: (-_size(image), image.name)):
         size, number, index = loads[0]
         heapq.heapreplace(loads, (size + _size(image), number + 1, index))
@@ -140,4 +143,5 @@ def remove_shards(output: Path, run: str) -> None:
 
 
 def _size(image: Listed) -> int:
-    return image.file[0] if image.file else 0
+    """Bytes of all its files; the identity of each is three numbers."""
+    return sum(image.file[::3]) if image.file else 0

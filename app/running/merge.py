@@ -25,6 +25,7 @@ from .journal import (
     write_run,
 )
 from .plan import UsageError
+from .remedies import TRY_AGAIN, describe_failure, exit_status
 from .report import make_report, read_run
 from .shard_number import SHARDS_FOLDER, ShardNumber, records_folder
 from .shards import is_at_work
@@ -50,7 +51,7 @@ class Merged:
 
 
 def merge(options: argparse.Namespace) -> int:
-    """``merge OUTPUT``: returns the exit status, 1 where something is missing or has failed."""
+    """``merge OUTPUT``: returns the exit status, 1 where an image is missing or has failed."""
     output: Path = options.output
     try:
         listed = read_list(output)
@@ -62,14 +63,12 @@ def merge(options: argparse.Namespace) -> int:
         say(f"error: {error}")
         return 2
     except OSError as error:
-        place = error.filename or output
-        say(f"error: {place}: can't be read or written ({error.strerror})")
-        return 1
+        say(f"error: {describe_failure(error, output, 'merge again')}")
+        return exit_status(error)
     for line in (*_differences(merged), *_changed(listed, merged), *_later(output, listed)):
         say(f"warning: {line}")
-    for record in merged.records.values():
-        if record["status"] == FAILED:
-            say(f"error: {record['error']}")
+    for line in _failed(listed, merged):
+        say(f"error: {line}")
     for path, reason in listed.unreadable.items():
         say(f"error: {path}: can't be read ({reason}); make it readable, or take it away")
     for line in _missing(listed, merged):
@@ -87,7 +86,8 @@ def collect(output: Path, listed: ImageList) -> Merged:
     parts = divide(listed.images, listed.count)
     by_shard: list[dict[str, Record]] = []
     for index in range(listed.count):
-        lines = read_history(records_folder(output, ShardNumber(index, listed.count)))
+        folder = records_folder(output, ShardNumber(index, listed.count))
+        lines = read_history(folder) if folder.exists() else []  # of many shards few may have begun
         merged.runs |= abouts(lines)
         by_shard.append(latest(lines))
     # Tasks that come when all is merged and the list is gone begin another one, in which the images
@@ -96,7 +96,7 @@ def collect(output: Path, listed: ImageList) -> Merged:
     known, about = latest(before), abouts(before)
     configs = {record.get("config") for found in by_shard for record in found.values()} - {None}
     with progress(len(listed.images), 0) as bar:
-        for index, (part, found) in enumerate(zip(parts, by_shard, strict=True)):
+        for index, (part, found) in enumerate(zip(parts, by_shard, strict=False)):
             for image in part:
                 record = found.get(image.name, {})
                 earlier = known.get(image.name, {})
@@ -191,6 +191,13 @@ def _later(output: Path, listed: ImageList) -> Iterable[str]:
         )
 
 
+def _failed(listed: ImageList, merged: Merged) -> Iterable[str]:
+    for index, part in enumerate(divide(listed.images, listed.count)):
+        for record in (merged.records.get(image.name, {}) for image in part):
+            if record.get("status") == FAILED:
+                yield f"shard {ShardNumber(index, listed.count)}: {record['error']}"
+
+
 def _missing(listed: ImageList, merged: Merged) -> Iterable[str]:
     sizes = [len(part) for part in divide(listed.images, listed.count)]
     for index, names in sorted(merged.missing.items()):
@@ -227,14 +234,17 @@ def _end(output: Path, listed: ImageList, merged: Merged) -> int:
     elif not missing:
         remove_shards(output, new_run())
     say("; ".join([*parts, f"see {path}"] if path else parts))
-    return int(bool(failed or missing or listed.unreadable or path is None))
+    if path is None:
+        return TRY_AGAIN
+    return int(bool(failed or missing or listed.unreadable))
 
 
 def _at_work(output: Path, listed: ImageList) -> bool:
     """Whether a task of a shard goes on."""
     now = (output / RUN_FILE).stat().st_mtime  # just written: the file system's own clock
     shards = (ShardNumber(index, listed.count) for index in range(listed.count))
-    return any(is_at_work(records_folder(output, shard), now) for shard in shards)
+    folders = (records_folder(output, shard) for shard in shards)
+    return any(is_at_work(folder, now) for folder in folders if folder.exists())
 
 
 def _merged_already(output: Path) -> int:

@@ -11,6 +11,7 @@ from ..files.labels import output_path
 from ..settings import sha256
 from .journal import DONE, FAILED, SETTLED, Record, identity
 from .memory import available_memory
+from .remedies import may_pass
 
 # Images that need no more than this share of the free memory are tried however little there is.
 _ALWAYS_TRIED = 0.25
@@ -121,6 +122,7 @@ def prepare_folder(folder: Path) -> None:
 
     Raises:
         UsageError: it can't.
+        OSError: it can't now, as when the disk is full.
     """
     user = os.getuid()
     try:
@@ -128,12 +130,16 @@ def prepare_folder(folder: Path) -> None:
     except FileExistsError as error:
         raise UsageError(f"{folder}: is no folder; give one for the output") from error
     except OSError as error:
+        if may_pass(error):
+            raise
         raise UsageError(f"{folder}: can't be made by user {user} ({error.strerror})") from error
     try:
         # Permissions are not the whole story: mounts are read-only, file servers have own rules.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if may_pass(error):
+            raise OSError(error.errno, error.strerror, str(folder)) from error
         raise UsageError(
             f"{folder}: user {user} can't write to this folder of user {folder.stat().st_uid} "
             f"({error.strerror}); make it writable, or run as a user who may "
@@ -211,7 +217,8 @@ def is_valid(record: Record, job: Job, config_hash: str) -> bool:
         return (
             record.get("status") == DONE
             and record.get("config") == config_hash
-            and record.get("file") == job.identity()
+            # One that is gone can't be done anew; what was made of it stays.
+            and (record.get("file") == job.identity() or not job.source.exists())
             and record.get("label_sha256") == sha256(job.target)
             and all(
                 job.target.with_name(Path(path).name).stat().st_size

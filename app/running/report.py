@@ -8,33 +8,50 @@ from typing import Any
 from .console import say
 from .journal import RUN_FILE
 from .plan import UsageError
+from .remedies import exit_status, remedy
 from .shard_number import SHARDS_FOLDER
 
 _CHANGED = "is not what a run has written"
 
 
-def make_report(folder: Path, images: Path | None = None) -> Path | None:
-    """Write the report; None, and a line that says why, where that can't be.
+def make_report(folder: Path) -> Path | None:
+    """Write the report of a folder with run.json; None, and a line that says why, if it can't be"""
+    try:
+        return _make_report(folder)
+    except (UsageError, OSError) as error:
+        _tell(folder, error)
+    return None
+
+
+def _make_report(folder: Path, images: Path | None = None) -> Path:
+    """Write the report.
 
     Args:
         folder: of the outputs, with run.json.
         images: their folder, where it is not the one that run.json names.
+
+    Raises:
+        UsageError: a folder or run.json is not what was wanted.
+        OSError: the report can't be written.
     """
     from ..results.report.build import write_report  # takes time, which most runs need not wait for
 
+    if images is not None and not images.is_dir():
+        raise UsageError(f"{images}: is no folder; give that of the images")
+    whole = read_run(folder)
     try:
-        if images is not None and not images.is_dir():
-            raise UsageError(f"{images}: is no folder; give that of the images")
-        whole = read_run(folder)
-        try:
-            return write_report(folder, whole, images)
-        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-            raise UsageError(f"{folder / RUN_FILE}: {_CHANGED} ({error})") from error
-    except UsageError as error:
+        return write_report(folder, whole, images)
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise UsageError(f"{folder / RUN_FILE}: {_CHANGED} ({error})") from error
+
+
+def _tell(folder: Path, error: UsageError | OSError) -> None:
+    """Say why there is no report."""
+    if isinstance(error, OSError):
+        what = f"the report can't be written ({error.strerror})"
+        say(f"error: {folder}: {what}; {remedy(error, f'report {folder}')}")
+    else:
         say(f"error: {error}")
-    except OSError as error:
-        say(f"error: {folder}: the report can't be written ({error.strerror})")
-    return None
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -62,8 +79,10 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 def report(options: argparse.Namespace) -> int:
     """``report OUTPUT``: returns the exit status."""
-    path = make_report(options.output, options.images)
-    if path is None:
-        return 2
+    try:
+        path = _make_report(options.output, options.images)
+    except (UsageError, OSError) as error:
+        _tell(options.output, error)
+        return exit_status(error) if isinstance(error, OSError) else 2
     say(f"see {path}")
     return 0

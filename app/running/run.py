@@ -24,7 +24,7 @@ from .plan import (
     of_other_images,
 )
 from .records import messages
-from .remedies import remedy
+from .remedies import describe_failure, exit_status, remedy
 from .report import make_report
 from .shard_number import name_run, records_folder
 from .shards import about_shard, earlier_records, find_images, take_part
@@ -80,9 +80,8 @@ def run(
         say(f"error: {error}")
         return 2
     except OSError as error:
-        place = error.filename or options.output
-        say(f"error: {place}: can't be written to ({error.strerror}); {remedy(error)}")
-        return 2
+        say(f"error: {describe_failure(error, options.output)}")
+        return exit_status(error)
     listing, jobs, clashes = found.listing, found.jobs, found.clashes
     settled = find_settled(jobs, earlier, share.records(), config_hash)
     kept, replaced = of_other_images(earlier, [*jobs, *clashes])

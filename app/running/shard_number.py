@@ -10,6 +10,7 @@ from pathlib import Path
 from .journal import new_run
 
 SHARDS_FOLDER = ".shards"  # in the output folder, until all is merged
+_MOST = 100_000  # shards; no scheduler has arrays of more
 # What schedulers call the number of a task in its array, and where that begins if not at 0.
 _TASK_NUMBERS = {
     "SLURM_ARRAY_TASK_ID": "SLURM_ARRAY_TASK_MIN",
@@ -42,13 +43,16 @@ def shard_number(text: str, environment: Mapping[str, str] = os.environ) -> Shar
         environment: variables of the process.
 
     Raises:
-        ArgumentTypeError: it is neither, no scheduler has set a number, or there is no such shard.
+        ArgumentTypeError: it is neither, no scheduler has set a number, there is no such shard, or
+            there are too many.
     """
     found = re.fullmatch("([0-9]{1,9}|auto)/([0-9]{1,9})", text)
     if not found or not int(found[2]):
         raise argparse.ArgumentTypeError(
             f"{text}: I/N or auto/N was wanted (0/16 is the first of 16)"
         )
+    if int(found[2]) > _MOST:
+        raise argparse.ArgumentTypeError(f"{text}: {_MOST} shards at most were wanted")
     is_auto, count = found[1] == "auto", int(found[2])
     index = _task_number(environment) if is_auto else int(found[1])
     if not 0 <= index < count:

@@ -18,9 +18,10 @@ from ..processor import kernel_text
 from ..settings import FILE_NAME, sha256
 from .console import say
 from .image_list import ImageList, Listed, await_list, divide, read_list, write_list
-from .journal import RUNS_FOLDER, SETTLED, Record, identity, latest, read_history
+from .journal import RUN_FILE, RUNS_FOLDER, SETTLED, Record, latest, read_history
 from .lease import LEASE_SUFFIX, is_alive
 from .plan import Job, UsageError, list_images, plan_jobs, prepare_folder
+from .report import read_run
 from .shard_number import SHARDS_FOLDER, records_folder
 
 # Of processors: those that change which code of the networks' runtime and of OpenCV runs.
@@ -83,18 +84,21 @@ def take_part(options: argparse.Namespace, found: Found, config: Record, run: st
         run: name of this one.
 
     Raises:
-        UsageError: the list is of other shards.
+        UsageError: the list, or what was merged of shards before, is of other ones.
         OSError: the list can't be written or read.
     """
     output, shard = options.output, options.shard
     mine = _without_images(options, config)
     listed = read_list(output)
     if listed is None:
+        if options.resume:
+            _compare_merged(mine, output)
         write_list(output, _with_images(mine, found), run)
         listed = await_list(output)
     _compare(listed, mine, output)
     records_folder(output, shard).mkdir(exist_ok=True)
-    part = divide(listed.images, listed.count)[shard.index]
+    parts = divide(listed.images, listed.count)
+    part = parts[shard.index] if shard.index < len(parts) else []
     # One shard has to tell of what can't be read, and always the same one.
     unreadable = listed.unreadable if shard.index == 0 else {}
     return _found(options, listed, part, unreadable, found.listing.passed)
@@ -139,7 +143,10 @@ def _without_images(options: argparse.Namespace, config: Record) -> ImageList:
 
 def _with_images(terms: ImageList, found: Found) -> ImageList:
     problems = dict.fromkeys(found.jobs, "") | found.clashes
-    images = [Listed(j.name, j.label, identity(j.source), why) for j, why in problems.items()]
+    images = [
+        Listed(j.name, j.label, j.identity(), why, [part.name for part in j.parts])
+        for j, why in problems.items()
+    ]
     return replace(
         terms,
         images=sorted(images, key=lambda image: image.name),
@@ -154,6 +161,7 @@ def _compare(listed: ImageList, mine: ImageList, output: Path) -> None:
         UsageError: it doesn't.
     """
     anew = f"give another folder, or, to begin anew, remove {output / SHARDS_FOLDER}"
+    anew += f" and {output / RUN_FILE}" if (output / RUN_FILE).exists() else ""
     if listed.count != mine.count:
         raise UsageError(
             f"{output}: its images are divided among {listed.count} shards, not {mine.count}; "
@@ -176,6 +184,28 @@ def _compare(listed: ImageList, mine: ImageList, output: Path) -> None:
         )
 
 
+def _compare_merged(mine: ImageList, output: Path) -> None:
+    """See that a task that comes when all is merged, and would begin new shards, goes with that.
+
+    Else its part alone would be done anew, and merging would find all other images missing.
+
+    Raises:
+        UsageError: it doesn't.
+    """
+    try:
+        whole = read_run(output)
+    except UsageError:  # there is none, or no image counts as done by it
+        return
+    if any("shard" in about for about in whole.get("runs", {}).values()):
+        others = {k for k in mine.config.keys() - {"graphs"} if whole.get(k) != mine.config[k]}
+        if others:
+            raise UsageError(
+                f"{output}: its shards are merged, and were done with other options, weights or "
+                f"version than this one ({', '.join(sorted(others))}); give the same; or give "
+                f"another folder, or, to begin anew, remove {output / RUN_FILE}"
+            )
+
+
 def _found(
     options: argparse.Namespace,
     listed: ImageList,
@@ -186,12 +216,13 @@ def _found(
     """Images of the list, where they are on this machine."""
     source = options.input
     folder = source.parent if source.is_file() else source
-    jobs = {
-        Job(folder / image.name, image.name, options.output / image.label, image.label): image
-        for image in images
-    }
+    jobs = {}
+    for image in images:
+        path = folder / image.name
+        parts = tuple(path.with_name(name) for name in image.parts)
+        jobs[Job(path, image.name, options.output / image.label, image.label, parts)] = image
     listing = Listing(
-        Path(listed.input),
+        folder,  # by which this task found what was passed over
         passed=list(passed),
         unreadable={Path(path): reason for path, reason in unreadable.items()},
     )

@@ -16,6 +16,7 @@ from types import FrameType
 
 from .console import clear_bars, flush, say
 from .journal import FAILED, STARTED, SUSPECT, append_line, journal_path, latest, read_lines
+from .remedies import TRY_AGAIN
 
 _INTERRUPTS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # the last when a terminal is closed
 _PR_SET_PDEATHSIG = 1  # from Linux' <sys/prctl.h>
@@ -46,7 +47,7 @@ def supervise(work: Callable[[bool], int], blame: Callable[[str], bool]) -> int:
         clear_bars()
         crashed = True
         if not blame(signal.Signals(os.WTERMSIG(status)).name):
-            return 1
+            return TRY_AGAIN
 
 
 def blame_image(folder: Path, run: str, cause: str) -> bool:
@@ -108,7 +109,7 @@ def _work_as_child(work: Callable[[bool], int], crashed: bool, parent: int) -> i
                 signal.signal(number, interrupt)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it was killed before that took hold
-            return 1
+            return TRY_AGAIN
         return work(crashed)
     except KeyboardInterrupt:
         say("interrupted before any image was begun")
@@ -119,7 +120,7 @@ def _work_as_child(work: Callable[[bool], int], crashed: bool, parent: int) -> i
             return 130
         for line in traceback.format_exc().splitlines():
             say(line)
-        return 1
+        return TRY_AGAIN
     finally:
         flush()
 

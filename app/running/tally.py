@@ -5,6 +5,7 @@ from pathlib import Path
 
 from .console import counted
 from .journal import DONE, FAILED, RUN_FILE, Record
+from .remedies import TRY_AGAIN
 
 
 class Tally:
@@ -24,6 +25,7 @@ class Tally:
     def __init__(self, folder: Path, total: int, unreadable: int) -> None:
         self.folder, self.total, self.unreadable = folder, total, unreadable
         self.done = self.failed = self.cells = 0
+        self._may_pass = False
         self.interrupted = self.unwritten = False
         self.report: Path | None = None
         self._began = time.monotonic()
@@ -32,6 +34,7 @@ class Tally:
         """One more image is settled."""
         self.done += record["status"] == DONE
         self.failed += record["status"] == FAILED
+        self._may_pass |= record["status"] == FAILED and "try_again" in record
         cells = record.get("instances")
         self.cells += cells if isinstance(cells, int) else 0  # run.json may have been edited
 
@@ -40,7 +43,9 @@ class Tally:
         """To end the process with."""
         if self.interrupted:
             return 130
-        return int(self.failed > 0 or self.unreadable > 0 or self.unwritten)
+        if self.unwritten or self._may_pass:
+            return TRY_AGAIN
+        return int(self.failed > 0 or self.unreadable > 0)
 
     def describe(self) -> str:
         """All of it in a line."""

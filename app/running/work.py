@@ -19,7 +19,7 @@ from .journal import DONE, FAILED, STARTED, Record
 from .memory import peak_memory
 from .plan import Job
 from .records import outcome_record
-from .remedies import explain
+from .remedies import explain, may_pass
 from .sharing import Share, TakenError
 
 logger = logging.getLogger(__name__)
@@ -93,8 +93,7 @@ class Worker:
                 self.share.journal.append(record)
             return record
         except OSError as error:  # the disk is full, or was taken away
-            problem = explain(error, job.source, job.target)
-            record |= {"status": FAILED, "error": problem}
+            record |= {"status": FAILED, **_failure(error, job)}
             self.share.journal.append(record)
             return record
         if deaths >= _MAX_DEATHS:
@@ -156,7 +155,7 @@ def segment_job(
                 )
             record |= _results(job, results) | {"status": DONE}
         except ImageError as error:
-            record["error"] = str(error)
+            record |= {"error": str(error), **_again(error.__cause__)}
         except MemoryError as error:
             reason = str(error) or f"{size_text(peak_memory())} in use"
             record["error"] = (
@@ -164,7 +163,7 @@ def segment_job(
                 "image as a tiled TIFF, which is read in parts, or cut it into several"
             )
         except OSError as error:
-            record["error"] = explain(error, source, job.target)
+            record |= _failure(error, job)
         # One image, whatever is wrong with it, must not cost the others.
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
@@ -173,6 +172,16 @@ def segment_job(
         kept = [p.name for p in _outputs(job) if p.stat().st_mtime_ns == older.get(p)]
         warnings += [f"of an earlier run: {', '.join(kept)}"] if kept else []
     return {**record, "peak_memory": peak_memory(), "warnings": warnings}
+
+
+def _failure(error: OSError, job: Job) -> Record:
+    """What is to be told of an image that the system did not let be read or written."""
+    return {"error": explain(error, job.source, job.target), **_again(error)}
+
+
+def _again(error: BaseException | None) -> Record:
+    """That an image may do well another time, if what has made it fail is of that kind."""
+    return {"try_again": True} if isinstance(error, OSError) and may_pass(error) else {}
 
 
 def _deadly(job: Job, deaths: int) -> str:

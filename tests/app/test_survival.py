@@ -48,7 +48,7 @@ def test_what_ends_the_work_in_another_way_is_told_line_by_line(capfd):
     def fail(_restarted):
         raise ZeroDivisionError("of what?")
 
-    assert supervise(fail, lambda _cause: False) == 1
+    assert supervise(fail, lambda _cause: False) == 3
     told = capfd.readouterr().err.splitlines()
     assert told[0].startswith("Traceback") and told[-1] == "ZeroDivisionError: of what?"
 
@@ -89,7 +89,7 @@ def test_a_full_disk_costs_an_image_and_no_other(three, capsys, monkeypatch):
         real(path, *rest, **more)
 
     monkeypatch.setattr(tifffile, "imwrite", full)
-    assert run_in(three) == 1
+    assert run_in(three) == 3
     assert "b_label.tiff can't be written (No space left" in capsys.readouterr().err
     assert sorted(labels(three)) == ["a_label.tiff", "c_label.tiff"]
     assert not list((three / "out").glob(".*"))
@@ -132,7 +132,7 @@ def test_a_folder_that_takes_no_claims_costs_images_not_the_run(three, capsys, m
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("app.running.sharing.Share.take", full)
-    assert run_in(three) == 1
+    assert run_in(three) == 3
     told = capsys.readouterr().err
     assert told.count("(No space left on device); free some space") == 3
     assert report(three)[0]["failed"] == 3

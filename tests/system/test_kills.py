@@ -55,7 +55,7 @@ def test_a_crash_before_any_image_is_not_repeated(three):
     before = "from app.running import run\nrun.find_images = lambda *_: os.abort()"
     process = start(three, "pass", before=before)
     assert "ended by SIGABRT before any image" in errors_of(process)
-    assert process.returncode == 1
+    assert process.returncode == 3
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])

@@ -70,6 +70,11 @@ def test_another_graph_is_refused(tmp_path):
     onnx.save(model, path)
     with pytest.raises(ValueError, match=r"graph\.onnx: floats is used 2 times, not once"):
         take_pixels(path, BLACK, STEP)
+    del model.graph.node[-1]
+    model.graph.node[5].op_type = "Relu"
+    onnx.save(model, path)
+    with pytest.raises(ValueError, match=r"is Relu, not only scaling; .*Export it anew"):
+        take_pixels(path, BLACK, STEP)
     del model.graph.node[4]
     onnx.save(model, path)
     with pytest.raises(ValueError, match="the pixels are not cast to floats"):
