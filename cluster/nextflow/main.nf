@@ -24,15 +24,17 @@ process VSM {
 
     script:
     def args = task.ext.args ?: ''
+    def memory = task.memory ? "--max-memory ${task.memory.toMega()}MiB" : ''
     prefix = task.ext.prefix ?: "${meta.id}"
+    // Nextflow itself quotes the name of a file. ./: it may begin with a dash.
     """
-    vsm ${image} ${prefix} --threads ${task.cpus} ${args}
+    vsm ./${image} "./${prefix}" --threads ${task.cpus} ${memory} ${args}
     """
 
     stub:
     prefix = task.ext.prefix ?: "${meta.id}"
     """
-    mkdir ${prefix}
-    touch ${prefix}/${prefix}_label.tiff ${prefix}/run.json
+    mkdir "./${prefix}"
+    touch "./${prefix}/${image.baseName}_label.tiff" "./${prefix}/run.json"
     """
 }

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.app.command_line import labels, report
+from tests.app.command_line import labels, report, write
 from tests.system.snakemake_command import IMAGES, segment_alone, snakemake, why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
@@ -58,3 +58,24 @@ def test_jobs_that_fail_stop_no_other(folder):
     status, told = snakemake(folder, "local", shards=6)
     assert status == 1 and told.count("Error in rule") == 6  # four of them at a time
     assert "0 of 6 images done by 6 shards" in told and report(folder)[0]["failed"] == 6
+
+
+@pytest.mark.parametrize("shards", ["0", "abc", "2.5", ""])
+def test_what_is_no_number_of_shards_is_refused(folder, shards):
+    status, told = snakemake(folder, "local", shards=shards)
+    assert status == 1 and f"shards: a whole number from 1 was wanted, not {shards}" in told
+
+
+def test_a_key_that_is_not_known_is_refused(folder):
+    (folder / "wrong.yaml").write_text("optinos: --recursive")
+    status, told = snakemake(folder, "local", "--configfile", "wrong.yaml")
+    assert status == 1 and "optinos: there is no such key" in told
+
+
+def test_another_number_of_shards_leaves_no_marks_of_an_earlier_one(folder):
+    write(folder / "in" / "a.png")
+    for shards in (2, 3):
+        assert snakemake(folder, "local", shards=shards)[0] == 0
+    write(folder / "in" / "b.png")
+    status, told = snakemake(folder, "local", shards=2)
+    assert status == 0 and jobs(told) == (["0", "1"], 1) and "b_label.tiff" in labels(folder)
