@@ -1,6 +1,5 @@
 """The whole path of an image, top to bottom: from its file to one outlined instance a cell."""
 
-import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -30,9 +29,7 @@ from .session import Device, Precision, Run
 from .settings import Method
 from .stack import segment_planes
 from .stopwatch import Progress, Stopwatch, untold
-from .trial import choose_look
-
-logger = logging.getLogger(__name__)
+from .trial import choose_look, known_boxes
 
 Kept = Callable[[NDArray[np.int64], Canvas], NDArray[np.bool_]]
 BLOCK = 2048  # side of the part of a label image that is made at once, pixels
@@ -190,15 +187,11 @@ def predict(
         seen = survey(image)
     with watch("look"):
         choice = choose_look(image, seen, detector, method, wanted)
-    look, found = choice.look, choice.found
+    look = choice.look
     normal = Normalised(image, look.limits, look.channels)
     with watch("detect"):
-        if boxes is not None:
-            found = boxes, np.full(len(boxes), np.nan, np.float32)
-        elif not look.channels:
-            logger.warning("nothing stands out of the noise: no cell is looked for")
-            found = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-        elif found is None:
+        found = known_boxes(choice, boxes)
+        if found is None:
             place = look.magnification, window_batch, watch.progress, choice.ground
             found = detect(normal, detector, method, max_bytes, *place)
     places, scores = found

@@ -1,5 +1,6 @@
 """The look in which the detector is surest, found by trying some on a part of the image."""
 
+import logging
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .detect import detect, share_skipped
+from .detect import Boxes, detect, share_skipped
 from .files.arrays import Pixels
 from .ground import Ground, ground_of
 from .levels import CELL, Survey
@@ -24,7 +25,8 @@ from .normalise import Normalised
 from .session import Run
 from .settings import Method
 
-Boxes = tuple[NDArray[np.float32], NDArray[np.float32]]
+logger = logging.getLogger(__name__)
+
 Region = tuple[int, int, int, int]  # y0, x0, y1, x1, pixels of the image
 
 _LARGE_SHARE = 0.01  # of a large image's pixels that the detector gets for a trial
@@ -94,6 +96,22 @@ def choose_look(image: Pixels, survey: Survey, run: Run, method: Method, wanted:
     gains |= trial.gain(before, look, "magnification")
     found, ground = trial.of_whole(look), _ground(image, survey, look, method)
     return Choice(look, usual, empty, gains, found, *ground)
+
+
+def known_boxes(choice: Choice, given: NDArray[np.float32] | None) -> Boxes | None:
+    """The boxes and scores that need no detecting: given ones (their scores are NaN), none where
+    nothing is shown, or what the look has found; None where they are to be detected.
+
+    Args:
+        choice: of the image.
+        given: (N, 4) xyxy; None where cells are to be found.
+    """
+    if given is not None:
+        return given, np.full(len(given), np.nan, np.float32)
+    if not choice.look.channels:
+        logger.warning("nothing stands out of the noise: no cell is looked for")
+        return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    return choice.found
 
 
 def _ground(image: Pixels, survey: Survey, look: Look, method: Method) -> tuple[Ground, float]:

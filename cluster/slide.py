@@ -35,7 +35,7 @@ from app.running.work import Worker
 from app.segment import round_boxes
 from app.stopwatch import Progress, Stopwatch, untold
 from app.tile import windows
-from app.trial import Choice
+from app.trial import Choice, known_boxes
 
 from .parts import NO_CELLS, Cells, Slide, choose, draw, find, label_of, outline
 from .run import main
@@ -112,14 +112,9 @@ class SlidePredictor(Remote):
         progress: Progress,
     ) -> Boxes:
         """The boxes that are given, or that the look has found, or that are detected now."""
-        look = choice.look
-        if given is not None:
-            return given, np.full(len(given), np.nan, np.float32)
-        if not look.channels:
-            logger.warning("nothing stands out of the noise: no cell is looked for")
-            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-        if choice.found is not None:
-            return choice.found
+        known, look = known_boxes(choice, given), choice.look
+        if known is not None:
+            return known
         normal = Normalised(image, look.limits, look.channels)
         magnified = magnify_for(normal, self.method, look.magnification)
         places = windows((magnified.shape[0], magnified.shape[1]), self.method)

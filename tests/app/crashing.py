@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.app.command_line import arguments
 
 _SCRIPT = """
@@ -51,3 +53,14 @@ def wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end, "nothing happened in two minutes"
         time.sleep(0.01)
+
+
+def dead_runs(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names of runs that count as dead from then on; more can be added."""
+    dead: set[str] = set()
+
+    def alive(path: Path, _now: float) -> bool:
+        return path.exists() and path.stem not in dead
+
+    monkeypatch.setattr("app.running.sharing.is_alive", alive)
+    return dead

@@ -17,7 +17,7 @@ from app.running.plan import Job
 from app.running.sharing import Share
 from app.running.supervise import blame_image
 from tests.app.command_line import labels, picture, report, run_in, write
-from tests.app.crashing import errors_of, start
+from tests.app.crashing import dead_runs, errors_of, start
 
 KILLED_ALL = "os.killpg(0, signal.SIGKILL)"  # as a container ends that has too little memory
 OTHERS = ["a_label.tiff", "c_label.tiff"]
@@ -26,12 +26,7 @@ OTHERS = ["a_label.tiff", "c_label.tiff"]
 @pytest.fixture
 def join(tmp_path, monkeypatch):
     """Join the folder as a run of a name; ``dead`` names those that count as dead."""
-    dead: set[str] = set()
-
-    def alive(path, _now):
-        return path.exists() and path.stem not in dead
-
-    monkeypatch.setattr("app.running.sharing.is_alive", alive)
+    dead = dead_runs(monkeypatch)
 
     def one(name, *, resume=True, restarted=False):
         return Share(tmp_path, name, os.getpid(), "x", {}, resume, restarted)

@@ -14,6 +14,7 @@ from app.running.claims import claim_path
 from app.running.journal import DONE, FAILED, STARTED, identity, new_run, read_records
 from app.running.plan import Job, UsageError
 from app.running.sharing import Share, TakenError
+from tests.app.crashing import dead_runs
 
 SOURCE, OTHER = __file__, os.__file__  # two files that differ
 
@@ -21,12 +22,7 @@ SOURCE, OTHER = __file__, os.__file__  # two files that differ
 @pytest.fixture
 def join(tmp_path, monkeypatch):
     """Join the folder as a run of this very process; ``dead`` names runs that count as dead."""
-    dead: set[str] = set()
-
-    def alive(path, _now):
-        return path.exists() and path.stem not in dead
-
-    monkeypatch.setattr("app.running.sharing.is_alive", alive)
+    dead = dead_runs(monkeypatch)
 
     def one(config="x", *, resume=False, restarted=False, name=None):
         name = name or new_run()
