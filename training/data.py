@@ -8,6 +8,7 @@ predictor can be run on just these.
 
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.files.open import read_image
+from app.processor import available_threads
 from app.settings import Method
 from training.augment.geometry import label_boxes
 from training.augment.limits import Recording, record
@@ -63,7 +65,8 @@ def load_labelled(root: Path, split: str, method: Method) -> list[Labelled]:
         ImageError: an image can't be used.
         InputError: the metadata or a label can't, or the split is empty.
     """
-    return [load_image(root, row, method) for row in read_split(root, split)]
+    with ThreadPoolExecutor(available_threads()) as pool:
+        return list(pool.map(lambda row: load_image(root, row, method), read_split(root, split)))
 
 
 def load_image(root: Path, row: dict[str, str], method: Method) -> Labelled:

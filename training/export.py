@@ -164,11 +164,12 @@ def load_model(checkpoint: Path) -> tuple[Detector | Segmenter, str]:
 
 
 def runner(model: Exported) -> Run:
-    """A model as a function of arrays, as ``app.session.runner`` makes one of a graph."""
+    """A model, on its device, as a function of arrays, like those that ``app.session`` makes."""
+    device = next(model.parameters()).device
 
     @torch.inference_mode()
     def run(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        return [output.numpy() for output in model(torch.from_numpy(batch))]
+        return [output.cpu().numpy() for output in model(torch.from_numpy(batch).to(device))]
 
     return run
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss
+from torch.nn.utils.rnn import pad_sequence
 
 from training import processes
 from training.models.detector import STRIDES, Predictions, anchor_points
@@ -103,14 +104,9 @@ def within(boxes: list[Tensor], shape: tuple[int, int], device: torch.device) ->
     """
     points, strides = anchor_points(*shape, device)
     x, y = ((points + 0.5) * strides).unbind(1)
-    return torch.cat(
-        [
-            ((x >= part[:, :1]) & (x < part[:, 2:3]) & (y >= part[:, 1:2]) & (y < part[:, 3:])).any(
-                0
-            )
-            for part in (b.to(device) for b in boxes)
-        ]
-    )
+    padded = pad_sequence(boxes, batch_first=True).to(device)  # (B, M, 4); added ones are empty
+    x0, y0, x1, y1 = padded[..., None].unbind(2)  # (B, M, 1) each
+    return ((x >= x0) & (x < x1) & (y >= y0) & (y < y1)).any(1).flatten()
 
 
 def assign(flat: Predictions, truth: Tensor, image: Tensor, shape: tuple[int, int]) -> Assignment:

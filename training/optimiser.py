@@ -8,6 +8,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from training.config import StageConfig
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 def learning_rate(step: int, steps: int, config: StageConfig) -> float:
     """Quadratic warm-up, then a cosine down to a share of the highest rate (YOLOX, section 2)."""
@@ -40,10 +42,13 @@ def average_weights(model: nn.Module, decay: float) -> AveragedModel:
             useful from the start.
     """
 
-    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        if not averaged.is_floating_point():
-            return current
+    @torch.no_grad()
+    def average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
+        if not averaged[0].is_floating_point():
+            for mine, its in zip(averaged, current, strict=True):
+                mine.copy_(its)
+            return
         kept = min(decay, (1 + float(count)) / (10 + float(count)))
-        return averaged.lerp(current, 1 - kept)
+        torch._foreach_lerp_(averaged, current, 1 - kept)
 
-    return AveragedModel(model, avg_fn=average, use_buffers=True)
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)

@@ -227,6 +227,13 @@ class DetectorSamples(CropSamples):
 
 
 def collate_boxes(items: list[tuple[torch.Tensor, ...]]) -> tuple[Any, ...]:
-    """Stack the images; the boxes and the ignored boxes of each stay a list."""
-    images, boxes, ignored = zip(*items, strict=True)
-    return torch.stack(images), list(boxes), list(ignored)
+    """Stack the images; the boxes of all follow each other, with how many there are of each.
+
+    A tensor for each image's boxes would be a file for each, of which a process may open few.
+
+    Returns:
+        (B, 3, S, S) uint8; for the boxes, and for the ignored ones, (T, 4) float32 and (B,) int64.
+    """
+    images, *boxes = zip(*items, strict=True)
+    joined = ((torch.cat(some), torch.tensor([len(each) for each in some])) for some in boxes)
+    return torch.stack(images), *joined

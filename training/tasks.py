@@ -70,10 +70,9 @@ class DetectorTask:
     def collate(self, items: list[Any]) -> Any:
         return collate_boxes(items)
 
-    def loss(
-        self, model: nn.Module, batch: tuple[Tensor, list[Tensor], list[Tensor]], step: int
-    ) -> Scalars:
-        images, boxes, ignored = self._scaled(floats(batch[0], model), *batch[1:], step)
+    def loss(self, model: nn.Module, batch: Any, step: int) -> Scalars:
+        boxes, ignored = (list(flat.split(counts.tolist())) for flat, counts in batch[1:])
+        images, boxes, ignored = self._scaled(floats(batch[0], model), boxes, ignored, step)
         predictions = model(images)
         shape = (images.shape[-2], images.shape[-1])
         use_l1 = step >= self.samples.last_start
@@ -179,7 +178,9 @@ def _named(boxes: NDArray[np.float32]) -> dict[str, Tensor]:
 def floats(images: Tensor, model: nn.Module) -> Tensor:
     """Images (B, C, H, W) of any dtype as a model takes them: float32, on its device."""
     device = next(model.parameters()).device
-    return images.to(device).float().contiguous(memory_format=torch.channels_last)
+    return (
+        images.to(device, non_blocking=True).float().contiguous(memory_format=torch.channels_last)
+    )
 
 
 def means(scores: Sequence[tuple[str, float]]) -> dict[str, float]:

@@ -33,7 +33,7 @@ from training.models.baseline import BaselineTask
 from training.models.detector import Detector
 from training.prepare.unlabelled_cells import with_ignored
 from training.tasks import DetectorTask, SegmenterTask, Task, floats
-from training.trainer import Trainer
+from training.trainer import Trainer, best_device
 
 PSEUDO = "pseudo"  # folder of the pseudo-labels in that of a run
 
@@ -86,7 +86,7 @@ def make_task(stage: Stage, method: Method, data: Path, run: Path) -> Task:
     if stage.boxes:
         model, _ = load_model(run / stage.boxes / "best.pt")
         assert isinstance(model, Detector)  # the configuration says so
-        detector = runner(ExportedDetector(model))
+        detector = runner(ExportedDetector(model.to(best_device())))
         train = [with_predicted_boxes(image, detector, method) for image in train]
     return SegmenterTask(stage, method, train, val, unlabelled)
 

@@ -53,7 +53,8 @@ class Trainer:
         self.config: StageConfig = task.config
         self.steps = task.samples.steps
         self.share = _share(self.config.batch)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = best_device()
+        torch.backends.cudnn.benchmark = True  # batches are of one size, or of few
         self.model = task.model.to(self.device).to(memory_format=torch.channels_last)
         self.averaged = average_weights(self.model, self.config.ema_decay)
         self.optimiser = build_optimiser(self.model, self.config)
@@ -109,6 +110,7 @@ class Trainer:
             collate_fn=self.task.collate,
             worker_init_fn=_one_thread,
             prefetch_factor=4 if config.workers else None,
+            pin_memory=self.device.type == "cuda",
         )
         return iter(loader)
 
@@ -189,6 +191,11 @@ class Trainer:
         self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
 
 
+def best_device() -> torch.device:
+    """A GPU, if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep what is freed, for the next step wants just as much again.
 
@@ -223,11 +230,12 @@ def _one_thread(_worker: int) -> None:
 
 
 def _commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """The version of the code; "" where there is no git, or no repository."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
     return done.stdout.strip()
