@@ -60,7 +60,7 @@ def main() -> None:
     method = replace(ours.method, look_pixels=0)
     settings = load_settings(options.weights)
     stages = load_config(_CONFIG).stages
-    detector = ExportedDetector(Detector(stages["third"].size))
+    detector = ExportedDetector(Detector(stages["finish"].size))
     segmenter = ExportedSegmenter(Segmenter(stages["segmenter"].size), method.crop_size)
     some = torch.rand((1, 3, 2 * method.crop_size, 2 * method.crop_size)) * 255
     load_graph(detector.detector, options.weights / settings.detector["cpu"].file, some)

@@ -6,7 +6,7 @@ Times whole steps (forward, loss with SimOTA, backward) on random crops with 10,
 each, and prints medians: seconds an image, seconds of the loss alone, and their share. Freed memory
 is kept for the next step, as in training; --system-memory leaves that out.
 
-With DATA, a folder in the challenge's layout, it also trains as stage ``first`` of shipped.toml
+With DATA, a folder in the challenge's layout, it also trains as stage ``first`` of chain.toml
 does, except for size, crop and batch, and prints what the log of that says: seconds an image,
 optimiser and averaging included, and the share of them that training waits for samples.
 """
@@ -28,7 +28,7 @@ from training.tasks import DetectorTask
 from training.train import make_task
 from training.trainer import Trainer, keep_freed_memory
 
-_CONFIG = Path(__file__).parent.parent / "training" / "configs" / "shipped.toml"
+_CONFIG = Path(__file__).parent.parent / "training" / "configs" / "chain.toml"
 BOXES = (10, 100, 1000)  # of a crop
 SIDES = (12.0, 40.0)  # of a box, pixels
 

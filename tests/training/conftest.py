@@ -17,6 +17,7 @@ from training.samples import DetectorSamples
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 SHIPPED = CONFIGS / "shipped.toml"
+CHAIN = CONFIGS / "chain.toml"
 
 
 # What is so small gains nothing by several threads, which wait for each other, and loses much where
@@ -57,9 +58,9 @@ def shrinking_weights(tmp_path) -> Path:
 
 @pytest.fixture
 def tiny_config() -> TinyConfig:
-    """The shipped configuration at the scale of a test."""
-    shipped = load_config(SHIPPED)
-    detector, segmenter = shipped.stages["first"], shipped.stages["segmenter"]
+    """Stages of samples that are not varied, at the scale of a test."""
+    chain = load_config(CHAIN)
+    detector, segmenter = chain.stages["first"], chain.stages["segmenter"]
     baseline = load_config(CONFIGS / "ablations.toml").stages["three-class"]
     assert isinstance(detector, DetectorConfig) and isinstance(segmenter, SegmenterConfig)
     assert isinstance(baseline, BaselineConfig)
@@ -73,7 +74,7 @@ def tiny_config() -> TinyConfig:
     }
     return TinyConfig(
         method=dataclasses.replace(
-            shipped.method, window=192, stride=128, max_magnification=2.0, mask_threshold=0.5
+            chain.method, window=192, stride=128, max_magnification=2.0, mask_threshold=0.5
         ),
         detector=dataclasses.replace(detector, **short, size="nano", crop=64, last_share=0.5),
         segmenter=dataclasses.replace(segmenter, **short),

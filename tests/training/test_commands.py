@@ -14,7 +14,7 @@ from training.data import load_label
 from training.errors import InputError
 from training.layout import read_metadata
 
-TOY, SHIPPED = "tests/app/toy_weights", "training/configs/shipped.toml"
+TOY, CHAIN = "tests/app/toy_weights", "training/configs/chain.toml"
 
 
 @pytest.fixture
@@ -51,9 +51,10 @@ def places(tmp_path, tiny_data):
         tifffile.imwrite(other_size / path, np.ones((9, 96), np.uint16))
     (tmp_path / "ignored.json").write_text('["disc0"]')
     ignoring = '[stage.first]\nignored = "ignored.json"\n'
-    text = Path(SHIPPED).read_text().replace("[stage.first]\n", ignoring)
+    text = Path(CHAIN).read_text().replace("[stage.first]\n", ignoring)
+    shutil.copy("training/configs/base.toml", tmp_path)  # which it extends
     (tmp_path / "ignored.toml").write_text(text)
-    return {"tmp": str(tmp_path), "data": str(tiny_data), "toy": TOY, "config": SHIPPED}
+    return {"tmp": str(tmp_path), "data": str(tiny_data), "toy": TOY, "config": CHAIN}
 
 
 @pytest.mark.parametrize(

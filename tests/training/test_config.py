@@ -1,4 +1,4 @@
-"""Configurations: wrong ones are refused, the paper's is the paper's."""
+"""Configurations: wrong ones are refused, those here are what their texts say."""
 
 import dataclasses
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 from app.settings import SettingsError
 from training.config import load_config
 
-SHIPPED = Path("training/configs/shipped.toml")
+CONFIGS = Path("training/configs").resolve()
+CHAIN = CONFIGS / "chain.toml"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,8 @@ SHIPPED = Path("training/configs/shipped.toml")
     ],
 )
 def test_wrong_configurations_are_refused(old, new, message, tmp_path):
-    text = SHIPPED.read_text()
+    text = CHAIN.read_text().replace('extends = "base.toml"\n', "")
+    text = (CONFIGS / "base.toml").read_text() + text  # in one file, so that each part can be wrong
     assert old in text
     (tmp_path / "wrong.toml").write_text(text.replace(old, new, 1))
     with pytest.raises(SettingsError, match=message):
@@ -51,7 +53,7 @@ def test_wrong_configurations_are_refused(old, new, message, tmp_path):
 
 
 def test_the_papers_configuration_is_the_papers():
-    config = load_config(Path("training/configs/paper.toml"))
+    config = load_config(CONFIGS / "paper.toml")
     assert list(config.stages) == ["pretrain", "preliminary", "final", "segmenter"]
     final, segmenter = config.stages["final"], config.stages["segmenter"]
     assert final.start == "pretrain" and final.epochs == 15 and final.size == "x"
@@ -63,10 +65,32 @@ def test_the_papers_configuration_is_the_papers():
 
 
 def test_a_file_that_extends_another_has_its_own_stages(tmp_path):
-    text = f'extends = "{SHIPPED.resolve()}"\n[segmenter]\nbatch = 8\n'
+    text = f'extends = "{CHAIN}"\n[segmenter]\nbatch = 8\n'
     text += '[stage.short]\nmodel = "segmenter"\nsteps = 7\nlearning_rate = 2e-3\n'
     (tmp_path / "short.toml").write_text(text)
-    short, shipped = load_config(tmp_path / "short.toml"), load_config(SHIPPED)
-    assert short.method == shipped.method and list(short.stages) == ["short"]
-    segmenter = dataclasses.replace(shipped.stages["segmenter"], batch=8, steps=7)
+    short, chain = load_config(tmp_path / "short.toml"), load_config(CHAIN)
+    assert short.method == chain.method and list(short.stages) == ["short"]
+    segmenter = dataclasses.replace(chain.stages["segmenter"], batch=8, steps=7)
     assert short.stages["short"] == segmenter
+
+
+@pytest.mark.parametrize("name", ["base", "shipped", "chain", "controls", "ablations"])
+def test_small_machines_have_one_method(name):
+    """Stages of different files end in the same weights, so what prediction shares is the same."""
+    config, base = load_config(CONFIGS / f"{name}.toml"), load_config(CONFIGS / "base.toml")
+    assert (config.method, config.resources) == (base.method, base.resources)
+    assert bool(config.stages) == (name != "base")
+
+
+def test_the_examples_of_training_on_own_images_have_the_samples_of_the_shipped_weights(tmp_path):
+    parts = Path("docs/train-your-own.md").read_text().split("```toml\n")[1:]
+    example, more = (part.split("```")[0] for part in parts)
+    text = example.replace("../../training/configs", str(CONFIGS))
+    (tmp_path / "own.toml").write_text(text)
+    (tmp_path / "more.toml").write_text(text + more)
+    own, both = (load_config(tmp_path / f"{n}.toml").stages["own"] for n in ("own", "more"))
+    long = load_config(CONFIGS / "shipped.toml").stages["long"]
+    for key in ("composites", "artefacts", "cell_size_share", "factors"):
+        assert getattr(own, key) == getattr(long, key) != 0
+    assert not own.start and not own.unlabelled and not own.ignored  # so no other file is needed
+    assert both == dataclasses.replace(own, factors={**long.factors, "own": 3})

@@ -26,11 +26,11 @@ SAMPLES = Path("samples")
 SIDE = 128
 # Name of a sample, top and left of the square: no cell in it is cut down to a sliver.
 SQUARES = (("dsb2018-a5e695fce80d", 240, 448), ("dsb2018-ac8169a0debe", 224, 80))
-SHIPPED = load_config(Path("training/configs/shipped.toml"))
+CHAIN = load_config(Path("training/configs/chain.toml"))
 # An image is one window, seen as it is; what an untrained segmenter says, about a half, is no cell.
 # Boxes are counted without masks, which else settle which of two that overlap is a cell.
 METHOD = dataclasses.replace(
-    SHIPPED.method,
+    CHAIN.method,
     window=SIDE,
     stride=SIDE // 2,
     max_magnification=1.0,
@@ -77,7 +77,7 @@ def trained(task, folder):
 def test_the_detector_finds_the_cells_of_two_images(two, tmp_path):
     torch.manual_seed(1)
     stage = dataclasses.replace(
-        SHIPPED.stages["first"],
+        CHAIN.stages["first"],
         **COMMON,
         size="nano",
         crop=SIDE,
@@ -103,7 +103,7 @@ def test_the_detector_finds_the_cells_of_two_images(two, tmp_path):
 def test_the_segmenter_outlines_the_cells_of_two_images(two, tmp_path):
     torch.manual_seed(1)
     stage = dataclasses.replace(
-        SHIPPED.stages["segmenter"],
+        CHAIN.stages["segmenter"],
         **COMMON,
         batch=32,
         steps=150,

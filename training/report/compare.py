@@ -20,10 +20,11 @@ from app.session import Run
 from app.settings import Method
 from training.command import command_parser, user_errors
 from training.config import load_config
-from training.data import Labelled, load_labelled
+from training.data import Labelled, load_image
 from training.errors import InputError
 from training.export import ExportedDetector, load_model, runner
 from training.judge import SPLITS, Scored, by_source, group_means
+from training.layout import read_split
 from training.models.detector import Detector
 from training.tasks import box_f1
 from training.trainer import best_device
@@ -39,9 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
     with user_errors(parser):
         method = load_config(options.config).method
         detectors = {path: read_detector(path) for path in options.checkpoints}
-        images = {split: load_labelled(options.data, split, method) for split in SPLITS}
-        rows = {path: score(run, images, method) for path, run in detectors.items()}
-    print(table({path.parent.name: scored for path, scored in rows.items()}))
+        rows = read_split(options.data, *SPLITS)
+        images = [(row["split"], load_image(options.data, row, method)) for row in rows]
+        scores = {path.parent.name: score(run, images, method) for path, run in detectors.items()}
+    print(table(scores))
     return 0
 
 
@@ -58,9 +60,8 @@ def read_detector(path: Path) -> Run:
     return runner(ExportedDetector(model).to(best_device()))
 
 
-def score(run: Run, images: dict[str, list[Labelled]], method: Method) -> list[Scored]:
-    """The F1 of the boxes in each image of each split."""
-    pairs = [(split, image) for split, some in images.items() for image in some]
+def score(run: Run, images: Sequence[tuple[str, Labelled]], method: Method) -> list[Scored]:
+    """The F1 of the boxes in each image; with each comes its split."""
     return [
         Scored(
             split,
@@ -68,7 +69,7 @@ def score(run: Run, images: dict[str, list[Labelled]], method: Method) -> list[S
             image.modality,
             box_f1(detect(image.image, run, method)[0], image.boxes),
         )
-        for split, image in tqdm(pairs, unit="image", disable=None)
+        for split, image in tqdm(images, unit="image", disable=None)
     ]
 
 
@@ -88,8 +89,9 @@ def summarise(rows: Sequence[Scored]) -> dict[str, float]:
     val = [row for row in rows if row.split == "val"]
     return {
         **{
-            f"{split} sources": fmean(map(fmean, by_source(rows, split).values()))
+            f"{split} sources": fmean(map(fmean, groups.values()))
             for split in reversed(SPLITS)
+            if (groups := by_source(rows, split))
         },
         "val images": fmean(row.f1 for row in val),
         **group_means([(row.modality, row.f1) for row in val]),
