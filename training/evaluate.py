@@ -2,10 +2,12 @@
 
     python -m training.evaluate LABELS PREDICTIONS
     python -m training.evaluate LABELS PREDICTIONS --metadata metadata.csv --split val \
-        --thresholds 0.5 0.75 0.9 --csv scores.csv
+        --thresholds 0.5 0.75 0.9 --csv scores.csv --boundary
 
 Both folders hold NAME_label.tiff. The table of mean and median F1 goes to stdout, trouble with
-single files to stderr, and one row for each image and threshold to the CSV file. Exit status: 0
+single files to stderr, and one row for each image and threshold to the CSV file. With --boundary
+a second table follows: boundary IoU (training/boundary.py) and mask IoU of the pairs matched at IoU
+0.5, as the mean over images of the mean over the pairs of an image. Exit status: 0
 every image scored, a missing prediction as 0; 1 some prediction could not be used, which is named
 and scores 0; 2 wrong usage or unusable truth, nothing written.
 """
@@ -20,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from training.boundary import pair_ious
 from training.command import command_parser, user_errors
 from training.errors import InputError
 from training.judge import grouped
@@ -56,6 +59,15 @@ class Summary(NamedTuple):
     median_f1: float
 
 
+class Outlines(NamedTuple):
+    """How well the outlines of an image's matched pairs agree: the means over these pairs."""
+
+    image: Image
+    pairs: int
+    boundary_iou: float
+    mask_iou: float
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line above and return its exit status."""
     parser = command_parser(__doc__)
@@ -67,6 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--thresholds", type=_threshold, nargs="+", default=[0.5], help="IoU, default 0.5"
     )
     parser.add_argument("--csv", type=Path, help="file to write the score of each image to")
+    parser.add_argument(
+        "--boundary", action="store_true", help="boundary IoU of matched pairs, too"
+    )
     args = parser.parse_args(argv)
     thresholds = sorted(set(args.thresholds))
     with user_errors(parser):
@@ -74,7 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows, complete = score_folder(images, args.labels, args.predictions, thresholds)
         if args.csv:
             write_csv(args.csv, rows)
+        outlines = (
+            measure_outlines(images, args.labels, args.predictions) if args.boundary else None
+        )
     print(format_table(summarise(rows)))
+    if outlines is not None:
+        print(f"\n{format_outlines(outlines)}")
     return 0 if complete else 1
 
 
@@ -138,6 +158,27 @@ def score_folder(
     return rows, complete
 
 
+def measure_outlines(images: Sequence[Image], labels: Path, predictions: Path) -> list[Outlines]:
+    """Compare the outlines of every image that has a matched pair.
+
+    A missing or unusable prediction has none; ``score_folder`` says which these are.
+
+    Raises:
+        InputError: a label can't be read.
+    """
+    outlines: list[Outlines] = []
+    for image in images:
+        true = read_labels(label_path(labels, image.name))
+        try:
+            predicted = read_labels(label_path(predictions, image.name), true.shape)
+        except InputError:
+            continue
+        ious = pair_ious(true, predicted)
+        if len(ious):
+            outlines.append(Outlines(image, len(ious), *ious.mean(axis=0).tolist()))
+    return outlines
+
+
 def summarise(rows: Sequence[Row]) -> list[Summary]:
     """Mean and median F1 over images: by modality and by source where known, and overall."""
     summaries: list[Summary] = []
@@ -170,6 +211,24 @@ def format_table(summaries: Sequence[Summary]) -> str:
             for threshold, by, group, images, mean_f1, median_f1 in summaries
         ]
     )
+
+
+def format_outlines(outlines: Sequence[Outlines]) -> str:
+    """Means over images, by modality where known and overall, as a Markdown table."""
+    if not outlines:
+        return "No pair reaches IoU 0.5, so there is no boundary IoU."
+    wide = max(len("group"), *(len(row.image.modality) for row in outlines))
+    head = f"| by       | {'group':{wide}} | images | pairs   | boundary IoU | mask IoU |"
+    lines = [head, "".join("|" if character == "|" else "-" for character in head)]
+    for by in ("modality", "overall"):
+        for group in sorted({getattr(row.image, by, "all") for row in outlines} - {""}):
+            some = [row for row in outlines if getattr(row.image, by, "all") == group]
+            lines.append(
+                f"| {by:8} | {group:{wide}} | {len(some):6} | {sum(row.pairs for row in some):7} "
+                f"| {fmean(row.boundary_iou for row in some):12.4f} "
+                f"| {fmean(row.mask_iou for row in some):8.4f} |"
+            )
+    return "\n".join(lines)
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:

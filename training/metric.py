@@ -21,9 +21,10 @@ Where this differs, on purpose:
 - Means are taken over exact F1 values; the organisers' script first rounds them to 4 decimals.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tifffile
@@ -68,6 +69,21 @@ class Score:
         return 2 * self.tp / (self.true + self.predicted) if self.tp else 0.0
 
 
+class _Overlaps(NamedTuple):
+    """Instances of a block, border ones removed, and the P pairs of them that share pixels.
+
+    true_ids, predicted_ids: sorted.
+    row, column: (P,) indices into these.
+    iou: (P,) of each pair.
+    """
+
+    true_ids: NDArray[np.integer]
+    predicted_ids: NDArray[np.integer]
+    row: NDArray[np.intp]
+    column: NDArray[np.intp]
+    iou: NDArray[np.float64]
+
+
 def score_image(
     true: NDArray[np.integer],
     predicted: NDArray[np.integer],
@@ -88,11 +104,37 @@ def score_image(
     Returns:
         One score for each threshold.
     """
-    if true.shape != predicted.shape:
-        raise ValueError(f"shapes {true.shape} and {predicted.shape} differ; they must be equal")
-    parts = [(true, predicted)] if true.size < whole_below else _cut_blocks(true, predicted, block)
+    parts = blocks(true, predicted, whole_below, block)
     counts = sum(_count_instances(*part, thresholds) for part in parts)
     return [Score(*row) for row in np.asarray(counts).tolist()]
+
+
+def match_instances(
+    true: NDArray[np.integer], predicted: NDArray[np.integer], threshold: float
+) -> NDArray[np.int64]:
+    """The true positives of ``score_image`` in one of ``blocks``.
+
+    Returns:
+        (N, 2): true id and predicted id of each pair, by true id.
+    """
+    overlaps = _find_overlaps(true, predicted)
+    matched = _match(overlaps, threshold)
+    found = matched >= 0
+    pairs = overlaps.true_ids[found], overlaps.predicted_ids[matched[found]]
+    return np.stack(pairs, axis=1).astype(np.int64)
+
+
+def blocks(
+    true: NDArray[np.integer], predicted: NDArray[np.integer], whole_below: int, block: int
+) -> Iterable[tuple[NDArray[np.integer], NDArray[np.integer]]]:
+    """What of truth and prediction is matched by itself: all, or blocks as of ``score_image``.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if true.shape != predicted.shape:
+        raise ValueError(f"shapes {true.shape} and {predicted.shape} differ; they must be equal")
+    return [(true, predicted)] if true.size < whole_below else _cut_blocks(true, predicted, block)
 
 
 def remove_border_instances(labels: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -132,6 +174,15 @@ def _count_instances(
     true: NDArray[np.integer], predicted: NDArray[np.integer], thresholds: Sequence[float]
 ) -> NDArray[np.int64]:
     """True instances, predicted ones and matched pairs of a block: (len(thresholds), 3) int64."""
+    overlaps = _find_overlaps(true, predicted)
+    counts = np.empty((len(thresholds), 3), np.int64)
+    for i, threshold in enumerate(thresholds):
+        matched = np.count_nonzero(_match(overlaps, threshold) >= 0)
+        counts[i] = len(overlaps.true_ids), len(overlaps.predicted_ids), matched
+    return counts
+
+
+def _find_overlaps(true: NDArray[np.integer], predicted: NDArray[np.integer]) -> _Overlaps:
     true, predicted = remove_border_instances(true), remove_border_instances(predicted)
     true_ids, true_areas = np.unique(true[true > 0], return_counts=True)
     predicted_ids, predicted_areas = np.unique(predicted[predicted > 0], return_counts=True)
@@ -143,17 +194,19 @@ def _count_instances(
     row = np.searchsorted(true_ids, pairs >> 32)
     column = np.searchsorted(predicted_ids, pairs & _LARGEST_ID)
     iou = overlap / (true_areas[row] + predicted_areas[column] - overlap)
+    return _Overlaps(true_ids, predicted_ids, row, column, iou)
 
-    counts = np.empty((len(thresholds), 3), np.int64)
-    for i, threshold in enumerate(thresholds):
-        reached = iou >= threshold
-        graph = csr_array(
-            (reached[reached], (row[reached], column[reached])),
-            shape=(len(true_ids), len(predicted_ids)),
-        )
-        matched = np.count_nonzero(maximum_bipartite_matching(graph) >= 0)
-        counts[i] = len(true_ids), len(predicted_ids), matched
-    return counts
+
+def _match(overlaps: _Overlaps, threshold: float) -> NDArray[np.int32]:
+    """For each true instance the index of its predicted one, -1 where it has none."""
+    _, _, row, column, iou = overlaps
+    reached = iou >= threshold
+    graph = csr_array(
+        (reached[reached], (row[reached], column[reached])),
+        shape=(len(overlaps.true_ids), len(overlaps.predicted_ids)),
+    )
+    matched: NDArray[np.int32] = maximum_bipartite_matching(graph, perm_type="column")
+    return matched
 
 
 def _cut_blocks(

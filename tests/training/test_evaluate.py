@@ -73,6 +73,51 @@ def test_command_line_end_to_end(folders: tuple[Path, Path], tmp_path: Path) -> 
     assert ["", "0.5", "overall", "all", "3", "0.8333", "1.0000", ""] in table
 
 
+def test_outlines_are_means_over_images_of_means_over_their_pairs(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Image a has three pairs, one of them shifted by a pixel; b has one, and d has none."""
+    shifted = np.where(TRUE == 1, 0, TRUE) + np.roll(np.where(TRUE == 1, 1, 0), 1, axis=1)
+    tifffile.imwrite(folders[1] / "a_label.tiff", shifted.astype(np.uint16))
+    arguments = [*map(str, folders), "--metadata", str(tmp_path / "metadata.csv")]
+    assert main(arguments) == 0
+    without = capsys.readouterr().out
+    assert main([*arguments, "--boundary"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{without}\n")
+    assert err == f"{folders[1] / 'd_label.tiff'}: no such prediction; scored 0\n"
+    boundary, mask = (2 + 18 / 54) / 3, (2 + 90 / 110) / 3
+    assert out.removeprefix(f"{without}\n").splitlines() == [
+        "| by       | group | images | pairs   | boundary IoU | mask IoU |",
+        "|----------|-------|--------|---------|--------------|----------|",
+        f"| modality | BF    |      1 |       3 |       {boundary:.4f} |   {mask:.4f} |",
+        "| modality | Fluo  |      2 |       4 |       1.0000 |   1.0000 |",
+        f"| overall  | all   |      3 |       7 |       {(boundary + 2) / 3:.4f} "
+        f"|   {(mask + 2) / 3:.4f} |",
+    ]
+
+
+def test_outlines_without_metadata_and_without_a_pair(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a prediction that can't be read nor one that meets no cell is in the means."""
+    (folders[1] / "a_label.tiff").write_bytes(b"")
+    tifffile.imwrite(folders[1] / "d_label.tiff", np.where(TRUE == 0, 1, 0).astype(np.uint16))
+    assert main([*map(str, folders), "--boundary"]) == 1
+    out, err = capsys.readouterr()
+    assert err.count("a_label.tiff") == 1
+    assert (
+        out.splitlines()[-1] == "| overall  | all   |      2 |       4 |       1.0000 |   1.0000 |"
+    )
+    assert "modality" not in out
+    for name in ("b", "c.v2"):
+        (folders[1] / f"{name}_label.tiff").unlink()
+    assert main([*map(str, folders), "--boundary"]) == 1
+    assert capsys.readouterr().out.endswith(
+        "\nNo pair reaches IoU 0.5, so there is no boundary IoU.\n"
+    )
+
+
 def test_missing_prediction_scores_zero(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
