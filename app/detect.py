@@ -1,13 +1,13 @@
 """An image to one box a cell: windows, the detector, suppression, seams."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .files.arrays import Pixels, size_text
-from .ground import Ground
+from .ground import Ground, Parts
 from .nms import nms
 from .seams import mend_seams
 from .session import Run, run_batches
@@ -46,7 +46,7 @@ def detect(
         magnification: pixels that the detector gets for each pixel of the image; by default as many
             as ``scale_factor`` says.
         batch: windows that go through the detector together, B at most.
-        progress: is told how many windows are done.
+        progress: is told how many windows, or parts of them, are done.
         ground: of several windows, only what is full is looked at.
 
     Returns:
@@ -58,9 +58,9 @@ def detect(
     magnified = magnify_for(image, method, magnification)
     places = windows((magnified.shape[0], magnified.shape[1]), method)
     parts = parts_of(places, magnified, image.shape, method, ground)
-    found = run_windows(magnified, parts, run, method, batch)
-    by_window = gather(found, parts, max_bytes, progress)
-    return merge(by_window, places, magnified, image.shape, method)
+    found = run_windows(magnified, parts.places, run, method, batch)
+    by_part = gather(found, parts, max_bytes, progress)
+    return merge(by_part, parts, places, magnified, image.shape, method)
 
 
 def parts_of(
@@ -69,8 +69,8 @@ def parts_of(
     shape: tuple[int, ...],
     method: Method,
     ground: Ground | None,
-) -> NDArray[np.int64]:
-    """What the detector looks at of each window, (M, 4): all of a single one; see ``Ground``.
+) -> Parts:
+    """What the detector looks at of each window: all of a single one; see ``Ground``.
 
     Args:
         places: (M, 4) the windows.
@@ -78,7 +78,7 @@ def parts_of(
         shape: (H, W, C) of the image itself.
     """
     if ground is None or len(places) == 1:
-        return places
+        return Parts(places, np.arange(len(places)))
     down, across = shape[0] / magnified.shape[0], shape[1] / magnified.shape[1]
     return ground.parts(places, (across, down), method.granularity)
 
@@ -94,25 +94,21 @@ def magnify_for(image: Pixels, method: Method, magnification: float | None = Non
 
 
 def gather(
-    found: Iterator[Boxes], parts: NDArray[np.int64], max_bytes: int | None, progress: Progress
+    found: Iterable[Boxes], parts: Parts, max_bytes: int | None, progress: Progress
 ) -> list[Boxes]:
-    """The boxes and scores of each window, as long as there is memory for them.
+    """The boxes and scores of each part, as long as there is memory for them.
 
     Args:
-        found: those of one window after the other, of which there is a part.
-        parts: (M, 4) of all windows.
+        found: those of one part after the other.
+        parts: of all windows.
         max_bytes: as in ``detect``, as are ``progress`` and what is raised.
     """
     gathered: list[Boxes] = []
-    full = has_pixels(parts)
-    count = done = 0
-    total = int(full.sum())
+    count, total = 0, len(parts.places)
     progress("windows", 0, total)
-    for is_full in full.tolist():
-        window = next(found) if is_full else _NOTHING
-        gathered.append(window)
-        count += len(window[1])
-        done += is_full
+    for done, part in enumerate(found, 1):
+        gathered.append(part)
+        count += len(part[1])
         progress("windows", done, total)
         if max_bytes is not None and count * BOX_BYTES > max_bytes:
             raise MemoryError(
@@ -123,7 +119,8 @@ def gather(
 
 
 def merge(
-    by_window: Sequence[Boxes],
+    by_part: Sequence[Boxes],
+    parts: Parts,
     places: NDArray[np.int64],
     magnified: Pixels,
     shape: tuple[int, ...],
@@ -132,7 +129,8 @@ def merge(
     """One box a cell, from those of all windows.
 
     Args:
-        by_window: (n, 4) float32 xyxy boxes, pixels of the magnified image, and (n,) scores.
+        by_part: (n, 4) float32 xyxy boxes, pixels of the magnified image, and (n,) scores.
+        parts: what they were found in.
         places: (M, 4) the windows.
         magnified: as ``magnify_for`` gives it.
         shape: (H, W, C) of the image itself.
@@ -142,8 +140,8 @@ def merge(
         As ``detect``.
     """
     height, width = magnified.shape[:2]
-    boxes, scores = (np.concatenate(arrays) for arrays in zip(*by_window, strict=True))
-    owner = np.repeat(np.arange(len(places)), [len(s) for _, s in by_window])
+    boxes, scores = (np.concatenate(arrays) for arrays in zip(_NOTHING, *by_part, strict=True))
+    owner = np.repeat(parts.window, [len(s) for _, s in by_part])
     boxes, scores = mend_seams(boxes, scores, owner, places, (height, width), method)
     best = nms(boxes, scores, method.nms_iou)
     if len(places) > 1:
@@ -163,13 +161,8 @@ def share_skipped(image: Pixels, magnification: float, method: Method, ground: G
     magnified = magnify_for(image, method, magnification)
     places = windows((magnified.shape[0], magnified.shape[1]), method)
     parts = parts_of(places, magnified, image.shape, method, ground)
-    whole, seen = ((p[:, 2:] - p[:, :2]).prod(1).sum() for p in (places, parts))
+    whole, seen = ((p[:, 2:] - p[:, :2]).prod(1).sum() for p in (places, parts.places))
     return float(1 - seen / whole)
-
-
-def has_pixels(places: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of (M, 4) windows are not empty, (M,)."""
-    return np.asarray((places[:, 2:] > places[:, :2]).all(1))
 
 
 def _warn_of_large(boxes: NDArray[np.float32], method: Method) -> None:
@@ -188,11 +181,11 @@ def _warn_of_large(boxes: NDArray[np.float32], method: Method) -> None:
 def run_windows(
     image: Pixels, places: NDArray[np.int64], run: Run, method: Method, batch: int
 ) -> Iterator[Boxes]:
-    """The boxes and scores of each window above the score threshold, pixels of the magnified image.
+    """The boxes and scores of each part above the score threshold, pixels of the magnified image.
 
     Args:
         image: (H, W, 3) uint8, as ``magnify_for`` gives it.
-        places: (M, 4) some of its windows; those without a pixel are passed over.
+        places: (P, 4) windows, or parts of them.
         run: as in ``detect``, as are ``method`` and ``batch``.
     """
 
@@ -200,7 +193,7 @@ def run_windows(
         x0, y0, x1, y1 = place
         return pad(image[y0:y1, x0:x1], method)
 
-    for place, (boxes, scores) in run_batches(run, list(places[has_pixels(places)]), load, batch):
+    for place, (boxes, scores) in run_batches(run, list(places), load, batch):
         yield _above_threshold(place, boxes, scores, method)
 
 
@@ -210,7 +203,7 @@ def _above_threshold(
     scores: NDArray[np.float32],
     method: Method,
 ) -> Boxes:
-    """A window's good boxes, cut off at its edges, in pixels of the magnified image."""
+    """A part's good boxes, cut off at its edges, in pixels of the magnified image."""
     x0, y0, x1, y1 = place
     good = scores > method.score_threshold
     inside = np.clip(boxes[good], 0, np.array([x1 - x0, y1 - y0] * 2, np.float32))

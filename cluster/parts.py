@@ -88,7 +88,7 @@ def choose(slide: Slide, wanted: Wanted) -> tuple[Choice, list[str]]:
 
 
 def find(slide: Slide, look: Look, places: NDArray[np.int64]) -> tuple[list[Boxes], list[str]]:
-    """The boxes in each of some windows; see ``run_windows``."""
+    """The boxes in each of some windows, or parts of them; see ``run_windows``."""
     predictor = predictor_of(slide.networks)
     with _open(slide) as (image, warnings):
         normal = Normalised(image, look.limits, look.channels)

@@ -19,7 +19,7 @@ import numpy as np
 from distributed import Future
 from numpy.typing import NDArray
 
-from app.detect import Boxes, gather, has_pixels, magnify_for, merge, parts_of
+from app.detect import Boxes, gather, magnify_for, merge, parts_of
 from app.files.arrays import ImageError, Pixels
 from app.files.labels import Canvas, Labels
 from app.files.pixel_size import Size
@@ -120,14 +120,15 @@ class SlidePredictor(Remote):
         places = windows((magnified.shape[0], magnified.shape[1]), self.method)
         parts = parts_of(places, magnified, image.shape, self.method, choice.ground)
         batch = 1 if self.on_cpu else self.resources.window_batch
-        full = parts[has_pixels(parts)]
-        portions = np.split(full, range(batch, len(full), batch))
+        # All parts of a window in one task, as each opens the file.
+        firsts = np.unique(parts.window, return_index=True)[1]
+        portions = np.split(parts.places, firsts[batch::batch])
         tasks = (
             (None, self.connection.submit(find, self.slide, look, portion)) for portion in portions
         )
         found = (boxes for _, task in self._in_order(tasks) for boxes in self._tell(task))
-        by_window = gather(found, parts, max_bytes, progress)
-        return merge(by_window, places, magnified, image.shape, self.method)
+        by_part = gather(found, parts, max_bytes, progress)
+        return merge(by_part, parts, places, magnified, image.shape, self.method)
 
     def _draw(
         self, look: Look, boxes: NDArray[np.int64], canvas: Canvas, progress: Progress
