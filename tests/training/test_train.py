@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.app.make_toy_graphs import RESOURCES
-from training import export
+from training import export, trainer
 from training.config import KINDS, Config
 from training.optimiser import learning_rate
 from training.tasks import DetectorTask, SegmenterTask, box_f1
@@ -204,3 +204,8 @@ def test_a_batch_of_another_size_keeps_its_boxes(make_task):
         x0, y0, x1, y1 = boxes[0].tolist()
         assert scaled.sum() / 3 == pytest.approx((x1 - x0) * (y1 - y0), rel=0.1)
     assert sizes <= {64, 96, 128, 160, 192} and len(sizes) > 2
+
+
+def test_without_git_a_run_names_no_version(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert trainer._commit() == ""
