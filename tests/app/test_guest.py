@@ -119,6 +119,15 @@ class Watched:
             self.ended.set()
 
 
+@pytest.fixture
+def interruptible():
+    """A shell that starts the tests in the background has them ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_leaves_it_usable(tmp_path, capfd):
     weights = slow_weights(tmp_path / "slow")
     segmenter = Segmenter(weights, "cpu", 1)
