@@ -8,6 +8,7 @@ predictor can be run on just these.
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,13 @@ def load_labelled(root: Path, split: str, method: Method) -> list[Labelled]:
         ImageError: an image can't be used.
         InputError: the metadata or a label can't, or the split is empty.
     """
+    return load_rows(root, read_split(root, split), method)
+
+
+def load_rows(root: Path, rows: Iterable[dict[str, str]], method: Method) -> list[Labelled]:
+    """Read images, in order; arguments and errors as of ``load_labelled``, with their metadata."""
     with ThreadPoolExecutor(available_threads()) as pool:
-        return list(pool.map(lambda row: load_image(root, row, method), read_split(root, split)))
+        return list(pool.map(lambda row: load_image(root, row, method), rows))
 
 
 def load_image(root: Path, row: dict[str, str], method: Method) -> Labelled:

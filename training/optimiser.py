@@ -45,8 +45,7 @@ def average_weights(model: nn.Module, decay: float) -> AveragedModel:
     @torch.no_grad()
     def average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         if not averaged[0].is_floating_point():
-            for mine, its in zip(averaged, current, strict=True):
-                mine.copy_(its)
+            torch._foreach_copy_(averaged, current)
             return
         kept = min(decay, (1 + float(count)) / (10 + float(count)))
         torch._foreach_lerp_(averaged, current, 1 - kept)

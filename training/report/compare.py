@@ -20,7 +20,7 @@ from app.session import Run
 from app.settings import Method
 from training.command import command_parser, user_errors
 from training.config import load_config
-from training.data import Labelled, load_image
+from training.data import Labelled, load_rows
 from training.errors import InputError
 from training.export import ExportedDetector, load_model, runner
 from training.judge import SPLITS, Scored, by_source, group_means
@@ -41,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         method = load_config(options.config).method
         detectors = {path: read_detector(path) for path in options.checkpoints}
         rows = read_split(options.data, *SPLITS)
-        images = [(row["split"], load_image(options.data, row, method)) for row in rows]
+        splits = [row["split"] for row in rows]
+        images = list(zip(splits, load_rows(options.data, rows, method), strict=True))
         scores = {path.parent.name: score(run, images, method) for path, run in detectors.items()}
     print(table(scores))
     return 0

@@ -9,12 +9,11 @@ and the licence as metadata.csv has it.
 """
 
 import sys
-from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
 
 from training.command import command_parser, user_errors
-from training.judge import SPLITS
+from training.judge import SPLITS, grouped
 from training.layout import LABELS, METADATA, label_path, read_metadata
 from training.metric import read_labels, score_image
 
@@ -54,13 +53,13 @@ def mean_f1(
     Raises:
         OSError: a prediction is missing.
     """
-    scores: dict[str, list[float]] = defaultdict(list)
+    scores = []
     for row in rows:
         if row["split"] == split:
             truth = read_labels(label_path(data / LABELS, row["name"]))
             found = read_labels(label_path(predictions, row["name"]))
-            scores[row["source"]].append(score_image(truth, found)[0].f1)
-    return {source: f"{fmean(some):.3f} ({len(some)})" for source, some in scores.items()}
+            scores.append((row["source"], score_image(truth, found)[0].f1))
+    return {source: f"{fmean(some):.3f} ({len(some)})" for source, some in grouped(scores).items()}
 
 
 def shorten(licence: str) -> str:
