@@ -11,13 +11,18 @@ from app.detect import detect
 from app.segment import crop, resize, round_boxes
 from app.session import Run
 from app.settings import Method
-from training.augment.geometry import jitter_box
-from training.augment.photometry import photometric
+from training.augment.framing import warp_recording
+from training.augment.geometry import jitter_box, warp_label
+from training.augment.limits import draw_limits, show
+from training.augment.scene import colour
 from training.config import SegmenterConfig
 from training.data import Labelled
 from training.epochs import count_steps
 from training.losses import paired_iou
 from training.samples import Samples
+
+_CONTEXT = 0.25  # of a box's sides, seen around it while a crop is changed, and then cut off
+_MAX_SIDE = 128  # pixels of a crop while it is changed
 
 
 class SegmenterSamples(Samples):
@@ -33,7 +38,6 @@ class SegmenterSamples(Samples):
         super().__init__(images, unlabelled, config)
         self.config = config
         self.method = method
-        self.cut = cell_crop
         cells = sum(len(image.ids) for image in self.labelled.images)
         self.epoch_steps = math.ceil(cells / config.batch)
         self.steps = count_steps(config, cells)
@@ -45,13 +49,11 @@ class SegmenterSamples(Samples):
         box = sample.boxes[n]
         if rng.random() < self.config.jitter:
             box = jitter_box(rng, box)
-        image, mask = self.cut(sample, n, box, self.method)
+        image, mask = varied_crop(rng, sample, n, box, self.config, self.method)
         turns, flip = int(rng.integers(4)), bool(rng.integers(2))
         image, mask = np.rot90(image, turns), np.rot90(mask, turns)
         if flip:
             image, mask = image[:, ::-1], mask[:, ::-1]
-        if rng.random() < self.config.photometric:
-            image = photometric(rng, np.ascontiguousarray(image))
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return pixels, torch.from_numpy(np.ascontiguousarray(mask))
 
@@ -74,6 +76,32 @@ def with_predicted_boxes(sample: Labelled, detector: Run, method: Method) -> Lab
     return replace(sample, boxes=boxes)
 
 
+def varied_crop(
+    rng: np.random.Generator,
+    sample: Labelled,
+    n: int,
+    box_xyxy: NDArray[np.float32],
+    config: SegmenterConfig,
+    method: Method,
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """As ``cell_crop``, of the image as another microscope might have shown it."""
+    shape, crop_size = (sample.label.shape[0], sample.label.shape[1]), method.crop_size
+    (box,) = round_boxes(box_xyxy[None], shape, method.crop_margin)
+    full = box[2:] - box[:2]
+    small = np.minimum(full, _MAX_SIDE)
+    factor, around = small / full, np.ceil(_CONTEXT * small).astype(np.int64)
+    affine = np.column_stack((np.diag(factor), around - 0.5 + (0.5 - box[:2]) * factor))
+    width, height = (small + 2 * around).tolist()
+    values = warp_recording(sample.recording, affine, (height, width), reflect=False)
+    label = warp_label(sample.label, affine, (height, width))
+    dark = sample.modality == "Fluo"
+    image = show(values, draw_limits(rng, sample.recording, config.limits, dark))
+    image = colour(rng, image, label, sample, float(np.sqrt(factor.prod())), config)
+    (x, y), (right, bottom) = around, around + small
+    inside = resize(image[y:bottom, x:right], (crop_size, crop_size))
+    return inside, _cell_mask(sample, n, box, crop_size)
+
+
 def cell_crop(
     sample: Labelled, n: int, box_xyxy: NDArray[np.float32], method: Method
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -84,6 +112,10 @@ def cell_crop(
     """
     shape, size = (sample.label.shape[0], sample.label.shape[1]), method.crop_size
     (box,) = round_boxes(box_xyxy[None], shape, method.crop_margin)
+    return crop(sample.image, box, size), _cell_mask(sample, n, box, size)
+
+
+def _cell_mask(sample: Labelled, n: int, box: NDArray[np.int64], size: int) -> NDArray[np.float32]:
     x0, y0, x1, y1 = box
     mask = (sample.label[y0:y1, x0:x1] == sample.ids[n]).astype(np.float32)
-    return crop(sample.image, box, size), resize(mask, (size, size))
+    return resize(mask, (size, size))

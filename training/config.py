@@ -84,6 +84,19 @@ class StageConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VariedConfig(StageConfig):
+    """How often an image is shown as another microscope might have shown it (augment/scene.py)."""
+
+    limits: Share
+    """Probability that brightness is cut at other percentiles than prediction's."""
+    composites: Share
+    """Probability that a grey fluorescence crop becomes a coloured one of one to three stains."""
+    artefacts: Weight
+    """Factor of the probabilities of dirt, captions, uneven light, lost focus, noise and JPEG;
+    0 for none of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CropConfig(StageConfig):
     """What models have in common that see many cells at once."""
 
@@ -98,7 +111,7 @@ class CropConfig(StageConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorConfig(CropConfig):
+class DetectorConfig(CropConfig, VariedConfig):
     """The detector's own."""
 
     mosaic: Share
@@ -113,15 +126,8 @@ class DetectorConfig(CropConfig):
     """Probability that a crop is scaled so that its cells have such a size; else by ``scale``."""
     reflect: Share
     """Probability that an image which does not fill its crop is mirrored there, with its cells."""
-    limits: Share
-    """Probability that brightness is cut at other percentiles than prediction's."""
-    composites: Share
-    """Probability that a grey fluorescence crop becomes a coloured one of one to three stains."""
     packed: Share
     """Probability that copies of a sparse grey crop's cells are laid side by side."""
-    artefacts: Weight
-    """Factor of the probabilities of dirt, captions, uneven light, lost focus, noise and JPEG;
-    0 for none of them."""
     empty: Share
     """Probability of a sample without a cell."""
     ignored: str
@@ -132,7 +138,7 @@ class DetectorConfig(CropConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmenterConfig(StageConfig):
+class SegmenterConfig(VariedConfig):
     """The segmenter's own."""
 
     jitter: Share

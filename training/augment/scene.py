@@ -13,7 +13,7 @@ from training.augment.geometry import Affine, Size, moved_boxes, warp_label
 from training.augment.limits import draw_limits, show
 from training.augment.packing import RODS, pack
 from training.augment.photometry import photometric
-from training.config import DetectorConfig
+from training.config import DetectorConfig, VariedConfig
 from training.data import Labelled
 
 _INVERTED_GREY, _INVERTED_COLOUR = 0.12, 0.03  # probabilities, where there are artefacts
@@ -63,27 +63,48 @@ def render(
     crop = warp_recording(sample.recording, affine, size, reflect)
     image = show(crop, draw_limits(rng, sample.recording, config.limits, sample.modality == "Fluo"))
 
-    side = _typical_side(sample, scale)
-    grey = sample.recording.grey
-    if grey and rng.random() < config.packed:
+    if sample.recording.grey and rng.random() < config.packed:
         rods = sample.source.startswith(RODS)
         image, label, areas = pack(rng, image, label, areas, rods)
-    fluorescence = sample.modality == "Fluo"
+    image = colour(rng, image, label, sample, scale, config)
+    if past is not None and not reflect:
+        image[past] = pad_value
+    return Scene(image, label, areas, moved_boxes(sample.ignored, affine, size))
+
+
+def colour(
+    rng: np.random.Generator,
+    image: NDArray[np.uint8],
+    label: NDArray[np.uint16],
+    sample: Labelled,
+    scale: float,
+    config: VariedConfig,
+) -> NDArray[np.uint8]:
+    """Show a crop of an image in other stains, and as ``finish`` changes it.
+
+    Args:
+        image: (H, W) uint8 where the recording is grey, else (H, W, 3).
+        label: (H, W) its label image.
+        sample: the image that it is of.
+        scale: pixels of the crop per pixel of the image.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    side = _typical_side(sample, scale)
+    fluorescence, grey = sample.modality == "Fluo", sample.recording.grey
     if grey:
         composite = fluorescence and rng.random() < config.composites
         image = stain(rng, image, label, side) if composite else _three(image)
         grey = not composite
-    image = finish(rng, image, side, config, grey, drop=not fluorescence)
-    if past is not None and not reflect:
-        image[past] = pad_value
-    return Scene(image, label, areas, moved_boxes(sample.ignored, affine, size))
+    return finish(rng, image, side, config, grey, drop=not fluorescence)
 
 
 def finish(
     rng: np.random.Generator,
     image: NDArray[np.uint8],
     side: float,
-    config: DetectorConfig,
+    config: VariedConfig,
     grey: bool = False,
     *,
     drop: bool,
