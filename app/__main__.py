@@ -14,6 +14,7 @@ killed): --resume goes on; 130 interrupted, what was done is kept.
 import gc
 import os
 import sys
+from functools import partial
 
 from .running.console import flush, open_streams, say
 from .running.options import parse, parse_merge, parse_report
@@ -59,6 +60,14 @@ def main(arguments: list[str] | None = None) -> int:
                 return merge(options)
             # What is imported stays: to look through it for garbage, again and again, finds none.
             gc.disable()
+            from concurrent.futures import ThreadPoolExecutor
+
+            from .graphs import open_graphs
+
+            # Beside the import of all else, which takes as long.
+            asked = options.weights, options.device, options.threads, options.precision
+            opening = ThreadPoolExecutor(1).submit(open_graphs, *asked)
+            from .running.configure import load_predictor
             from .running.run import run
         except KeyboardInterrupt:
             if not command:
@@ -74,7 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         gc.freeze()
         gc.enable()
-        return run(options, name, process, restarted=restarted)
+        load = partial(load_predictor, opening=opening)
+        return run(options, name, process, restarted=restarted, load=load)
 
     def blame(cause: str) -> bool:
         if command:

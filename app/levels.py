@@ -104,7 +104,6 @@ def survey(image: Pixels) -> Survey:
     levels = int(np.iinfo(image.dtype).max) + 1 if counted else 0
     histograms = np.zeros((count, levels), np.int64)
     share = min(1.0, _MAX_VALUES / (height * width))
-    rng = np.random.default_rng(0)
     sampled: list[NDArray[Any]] = []
     shape = (count, -(-height // CELL), -(-width // CELL))
     spread = np.zeros(shape, np.float32)
@@ -113,8 +112,7 @@ def survey(image: Pixels) -> Survey:
         block = image[y0:y1, x0:x1]
         if not counted:
             flat = block.reshape(-1, count)
-            drawn = rng.integers(len(flat), size=round(share * len(flat)))
-            sampled.append(flat if share == 1 else flat[drawn])
+            sampled.append(flat if share == 1 else _drawn(flat, share, len(sampled)))
         y, x = y0 // CELL, x0 // CELL
         first = np.ascontiguousarray(block[:, :, 0])
         of_first = _part(first, levels)
@@ -241,6 +239,13 @@ def _spread(channel: NDArray[Any]) -> NDArray[np.float32]:
     padded = np.pad(means, ((0, down), (0, right)), mode="edge")
     tiles = padded.reshape(padded.shape[0] // side, side, padded.shape[1] // side, side)
     return np.asarray(tiles.max((1, 3)) - tiles.min((1, 3)), np.float32)
+
+
+def _drawn(values: NDArray[Any], share: float, seed: int) -> NDArray[Any]:
+    """Some of the rows of (N, C), drawn at random, the same for a seed."""
+    # Only here, since it takes NumPy a while to load what draws.
+    rng = np.random.default_rng(seed)
+    return np.asarray(values[rng.integers(len(values), size=round(share * len(values)))])
 
 
 def _finite(channel: NDArray[Any]) -> NDArray[Any]:

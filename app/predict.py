@@ -16,7 +16,7 @@ from .files.open import channel_names, open_image, pixel_size, resident_bytes
 from .files.pixel_size import Size
 from .files.stacks import planes_of
 from .filters import Filters
-from .graphs import open_graphs
+from .graphs import Graphs, open_graphs
 from .levels import survey
 from .look import Wanted
 from .normalise import Normalised
@@ -46,6 +46,7 @@ class Predictor:
         channels: the ones that are shown, by number from 0 or by name, instead of those in
             ``wanted``.
         precision: of the graphs, as in ``candidates``.
+        graphs: those of the arguments before, where they are open already.
 
     Raises:
         SettingsError: the weights are not what the settings say, or lack graphs of the precision.
@@ -60,8 +61,9 @@ class Predictor:
         wanted: Wanted | None = None,
         channels: Asked | None = None,
         precision: Precision = "auto",
+        graphs: Graphs | None = None,
     ) -> None:
-        graphs = open_graphs(weights, device, threads, precision)
+        graphs = graphs or open_graphs(weights, device, threads, precision)
         self.method, self.resources = graphs.settings.method, graphs.settings.resources
         self.detector, self.segmenter = graphs.detector, graphs.segmenter
         self.graphs, self.provider, self.on_cpu = graphs.files, graphs.provider, graphs.on_cpu

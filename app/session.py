@@ -230,10 +230,13 @@ def run_batches(
         alike = [one.shape == batch[0].shape for one in batch]
         return np.stack(list(compress(batch, accumulate(alike, and_))))
 
-    # One more than run at once, so that none of these waits for its input.
-    begin, most = (
-        (run.start, run.calls + 1) if isinstance(run, Network) else (partial(_Later, run), 1)
-    )
+    begin: Callable[[NDArray[np.uint8]], Call | _Later] = partial(_Later, run)
+    most = 1
+    if isinstance(run, Network):
+        # One more than run at once, so that none of these waits for its input; few inputs are
+        # shared by those that do.
+        begin, most = run.start, run.calls + 1
+        size = min(size, max(1, -(-len(items) // run.calls)))
     calls: deque[tuple[int, int, Call | _Later]] = deque()
     done = loaded = 0
     try:

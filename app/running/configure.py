@@ -4,12 +4,14 @@ import argparse
 import dataclasses
 import socket
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import cv2
 
 from ..files.boxes import Boxes, BoxesError, read_boxes
 from ..filters import Filters
+from ..graphs import Graphs
 from ..look import Wanted
 from ..predict import Predictor
 from ..request import Request
@@ -25,8 +27,11 @@ _FEW = 5  # names in a message
 _FILTERS = tuple(field.name for field in dataclasses.fields(Filters))
 
 
-def load_predictor(options: argparse.Namespace) -> Predictor:
+def load_predictor(options: argparse.Namespace, opening: Future[Graphs] | None = None) -> Predictor:
     """The networks, and how images are shown where the command line says so.
+
+    Args:
+        opening: gives the graphs, where something has begun to open them.
 
     Raises:
         SettingsError: the weights can't be used.
@@ -43,6 +48,7 @@ def load_predictor(options: argparse.Namespace) -> Predictor:
         Wanted(**by_hand),
         options.channels,
         options.precision,
+        opening.result() if opening else None,
     )
 
 

@@ -26,12 +26,15 @@ def open_streams() -> None:
 
 def say(text: str) -> None:
     """A line on standard error; what it can't show is escaped, and a closed pipe is no error."""
-    line = _CONTROL.sub(_escaped, text)
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    from tqdm import tqdm  # takes a tenth of a second, which --help need not wait for
-
+    shown = _CONTROL.sub(_escaped, text).encode(encoding, "backslashreplace").decode(encoding)
     with contextlib.suppress(OSError, ValueError):
-        tqdm.write(line.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
+        if "tqdm" in sys.modules:  # a bar may be in the way
+            from tqdm import tqdm
+
+            tqdm.write(shown, file=sys.stderr)
+        else:
+            sys.stderr.write(f"{shown}\n")
 
 
 def counted(number: int, noun: str) -> str:
@@ -58,21 +61,26 @@ class Bar:
     """The images that are settled, as a bar; none where standard error is no terminal."""
 
     def __init__(self, total: int, done: int) -> None:
-        from tqdm import tqdm
+        self.bar: Any = None
+        with contextlib.suppress(OSError, ValueError):
+            if sys.stderr.isatty():
+                from tqdm import tqdm  # only here, since it takes a while
 
-        self.bar = tqdm(total=total, initial=done, unit="image", disable=None)
+                self.bar = tqdm(total=total, initial=done, unit="image")
         self.below: Any = None  # a bar of the large image that is at work
 
     def advance(self) -> None:
         """One more image is settled."""
         self._close_below()
-        with contextlib.suppress(OSError, ValueError):
-            self.bar.update()
+        if self.bar is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self.bar.update()
 
     def close(self) -> None:
         self._close_below()
-        with contextlib.suppress(OSError, ValueError):
-            self.bar.close()
+        if self.bar is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self.bar.close()
 
     def inside(self, name: str) -> Progress:
         """What takes how far an image is that is at work alone; a large one has a bar of its own.
@@ -95,10 +103,10 @@ class Bar:
         return tell
 
     def _begin_below(self, title: str, total: int) -> None:
-        from tqdm import tqdm
-
         self._close_below()
-        if not self.bar.disable:
+        if self.bar is not None:
+            from tqdm import tqdm
+
             self.below = tqdm(
                 desc=title,
                 total=total,
