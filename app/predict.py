@@ -1,6 +1,7 @@
 """The whole path of an image, top to bottom: from its file to one outlined instance a cell."""
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from .look import Wanted
 from .normalise import Normalised
 from .outcome import Outcome, Outlined, Prediction
 from .overrides import Asked, for_image
-from .paste import Mask, paste, relabel, visits
+from .paste import Mask, Visit, paste, relabel, visits
 from .request import Also, Request
 from .segment import round_boxes, segment, segment_large
 from .session import Device, Precision, Run
@@ -249,7 +250,7 @@ def draw(
     canvas: Canvas,
     progress: Progress = untold,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Segment each box once and paste its mask, block by block.
+    """Segment each box once and paste its mask, block by block, beside the next block's.
 
     Args:
         image: (H, W, 3) uint8, normalised.
@@ -271,19 +272,29 @@ def draw(
     for box, (large_mask, sure) in zip(np.flatnonzero(large).tolist(), of_large, strict=True):
         masks[box], confidences[box] = large_mask, sure
         whole[box + 1] = large_mask.area()
-    for visit in visits(boxes, canvas.shape, BLOCK):
-        new = visit.new[~large[visit.new]]
-        of_new = segment(image, boxes[new], segmenter, method, batch)
-        for box, (mask, sure) in zip(new.tolist(), of_new, strict=True):
-            masks[box], confidences[box] = mask, sure
-            whole[box + 1] = np.count_nonzero(mask)
-        here = [masks[box] for box in visit.members.tolist()]
+
+    def paste_block(visit: Visit, here: list[Mask]) -> None:
         label = paste(here, boxes[visit.members], visit.members + 1, visit.window)
         y0, x0, y1, x1 = visit.window
         canvas[y0:y1, x0:x1] = label
-        areas += np.bincount(label.ravel(), minlength=len(areas))
-        for box in visit.done.tolist():
-            del masks[box]
-        done += len(visit.done)
-        progress("cells", done, len(boxes))
+        areas[:] += np.bincount(label.ravel(), minlength=len(areas))
+
+    with ThreadPoolExecutor(1) as beside:
+        last: Future[None] | None = None
+        for visit in visits(boxes, canvas.shape, BLOCK):
+            new = visit.new[~large[visit.new]]
+            of_new = segment(image, boxes[new], segmenter, method, batch)
+            for box, (mask, sure) in zip(new.tolist(), of_new, strict=True):
+                masks[box], confidences[box] = mask, sure
+                whole[box + 1] = np.count_nonzero(mask)
+            if last:
+                last.result()  # no more than one block waits with its masks
+            here = [masks[box] for box in visit.members.tolist()]
+            last = beside.submit(paste_block, visit, here)
+            for box in visit.done.tolist():
+                del masks[box]
+            done += len(visit.done)
+            progress("cells", done, len(boxes))
+        if last:
+            last.result()
     return areas, whole, confidences
