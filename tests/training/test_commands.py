@@ -117,7 +117,7 @@ def places(tmp_path, tiny_data):
         ("evaluate", "{tmp} {tmp} --thresholds x", "x is no IoU to reach"),
         ("report.overlay", "{tmp}/image.png {tmp}/label.tiff {tmp}/o.png", "image.png: "),
         ("report.overlay", "{tmp}/good.png {tmp}/label.tiff {tmp}/o.png", "wanted (8, 8)"),
-        ("report.samples_picture", "{config} segmenter {data} {tmp}/s.png", "no detector stage"),
+        ("report.samples_picture", "{config} nothing {data} {tmp}/s.png", "no detector or"),
         ("report.samples_picture", "{config} first {data} {tmp}/s.doc", "s.doc: can't be written"),
         (
             "report.samples_picture",

@@ -2,10 +2,13 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
+from tests.training.conftest import CHAIN
 from training.cells import cell_crop, varied_crop
+from training.report.samples_picture import main
 
 OFF = {"photometric": 0.0, "limits": 0.0, "composites": 0.0, "artefacts": 0.0}
 
@@ -47,3 +50,13 @@ def test_varied_they_differ_and_the_mask_stays(seed, tiny_images, tiny_config):
     np.testing.assert_array_equal(mask, true)
     assert image.shape == wanted.shape and image.dtype == np.uint8
     assert np.abs(image.astype(int) - wanted).mean() > 3
+
+
+def test_they_can_be_drawn_with_their_outlines(tiny_data, tmp_path):
+    picture = tmp_path / "cells.png"
+    options = ["--count", "4", "--columns", "2", "--side", "80"]
+    assert main([str(CHAIN), "segmenter", str(tiny_data), str(picture), *options]) == 0
+    drawn = cv2.imread(str(picture))
+    assert drawn.shape == (164, 164, 3)
+    green = (drawn == (0, 230, 0)).all(2)
+    assert all(green[y : y + 82, x : x + 82].sum() > 40 for y in (0, 82) for x in (0, 82))

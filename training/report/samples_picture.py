@@ -1,8 +1,9 @@
-"""Draw the detector's samples with their boxes, to see what it is trained on.
+"""Draw the samples of a stage, to see what it is trained on.
 
     python -m training.report.samples_picture CONFIG STAGE DATA OUT.jpg --sources dsb2018 --count 24
 
-Cells are framed in green; what may be a cell, and is ignored in training, in orange.
+The detector's have their cells framed in green, and what may be a cell, and is ignored in training,
+in orange; the segmenter's have the outline of their cell, in the boxes of the labels.
 """
 
 import sys
@@ -12,9 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from training.cells import SegmenterSamples
 from training.command import command_parser, from_1, user_errors
-from training.config import Config, DetectorConfig, load_config
+from training.config import Config, DetectorConfig, SegmenterConfig, load_config
 from training.data import Labelled, load_image
 from training.errors import InputError
 from training.layout import read_split
@@ -44,12 +47,18 @@ def main(arguments: list[str] | None = None) -> int:
         if options.first < 0:
             raise InputError(f"--first {options.first}: samples are numbered from 0")
         stage = config.stages.get(options.stage)
-        if not isinstance(stage, DetectorConfig):
-            raise InputError(f"{options.stage} is no detector stage of {options.config}")
+        if not isinstance(stage, DetectorConfig | SegmenterConfig):
+            raise InputError(
+                f"{options.stage} is no detector or segmenter stage of {options.config}"
+            )
         images = load_some(options.data, config, options.sources, options.images)
-        samples = DetectorSamples(images, [], stage, config.method)
+        samples = (
+            DetectorSamples(images, [], stage, config.method)
+            if isinstance(stage, DetectorConfig)
+            else SegmenterSamples(images, [], stage, config.method)
+        )
         numbers = range(options.first, options.first + options.count)
-        pictures = [draw(samples, number, options.side) for number in numbers]
+        pictures = [draw(samples[number], options.side) for number in numbers]
         quality = [cv2.IMWRITE_JPEG_QUALITY, options.quality]
         write_picture(options.output, tile(pictures, options.columns), quality)
     return 0
@@ -83,13 +92,19 @@ def load_some(
     return images
 
 
-def draw(samples: DetectorSamples, number: int, side: int) -> NDArray[np.uint8]:
-    """Sample ``number`` with its boxes, (side, side, 3) uint8."""
-    pixels, boxes, ignored = samples[number]
+def draw(sample: tuple[Tensor, ...], side: int) -> NDArray[np.uint8]:
+    """A sample with its boxes, or with the outline of its mask, (side, side, 3) uint8."""
+    pixels, *marks = sample
     image = pixels.permute(1, 2, 0).numpy()
     factor = side / image.shape[0]
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     picture = np.ascontiguousarray(cv2.resize(image, (side, side), interpolation=interpolation))
+    if len(marks) == 1:
+        mask = cv2.resize(marks[0].numpy(), (side, side)) > 0.5
+        outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, outlines, -1, _CELL, 1)
+        return np.asarray(picture, np.uint8)
+    boxes, ignored = marks
     for colour, framed in ((_IGNORED, ignored), (_CELL, boxes)):
         for x0, y0, x1, y1 in np.rint(framed.numpy() * factor).astype(int).tolist():
             cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), colour, 1)
