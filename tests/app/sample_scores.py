@@ -24,8 +24,8 @@ SAMPLES = Path("samples")
 # Only the nuclei of the first, a cytology, are labelled.
 SAMPLE_F1 = {
     "dsb2018-4e07a653352b": 0.362,
-    "dsb2018-5afb7932e9c7": 0.956,
-    "dsb2018-a5e695fce80d": 0.925,
+    "dsb2018-5afb7932e9c7": 0.964,
+    "dsb2018-a5e695fce80d": 0.931,
     "dsb2018-a5fe0b7412dd": 0.973,
     "dsb2018-ac8169a0debe": 0.963,
     "dsb2018-f6863b83d75e": 0.812,
