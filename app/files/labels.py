@@ -12,7 +12,6 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ..processor import available_threads
 from .arrays import FileArray, blocks
 from .atomic import atomic_write
 from .kinds import stem
@@ -20,7 +19,7 @@ from .pixel_size import Size
 
 # A larger label image is kept in a file while it is made.
 _MAX_IN_MEMORY = 2**28  # bytes
-_BUFFER = 2**24  # bytes of its tiles that are compressed at once
+_WRITERS, _BUFFER = 2, 2**24  # threads that compress its tiles, and bytes that these take at once
 TILE = 512  # pixels along each side, in the files of large images
 # A label image while it is made: (H, W) uint32.
 Canvas = NDArray[np.uint32] | FileArray
@@ -126,7 +125,7 @@ def write_label(path: Path, labels: Labels, pixel_size: Size | None = None) -> N
     with atomic_write(path) as part:
         if in_tiles:
             layout |= {"shape": labels.shape, "dtype": labels.dtype, "tile": (TILE, TILE)}
-            layout |= {"maxworkers": available_threads(), "buffersize": _BUFFER}
+            layout |= {"maxworkers": _WRITERS, "buffersize": _BUFFER}
             tifffile.imwrite(part, label_tiles(labels), bigtiff=True, **layout)
         else:
             tifffile.imwrite(part, labels[:, :], **layout)
