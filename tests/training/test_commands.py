@@ -114,6 +114,7 @@ def places(tmp_path, tiny_data):
         ("report.gallery", "{data} {tmp} {tmp}/g.png --images 0", "'0': a whole number from 1 on"),
         ("report.overlay", "{tmp}/good.png {tmp}/cut.tiff {tmp}/o.png", "cut.tiff: "),
         ("report.samples_picture", "{config} first {data} {tmp}/s.png --first -3", "--first -3: "),
+        ("averaged", "{tmp}/nothing", "checkpoint.pt: No such file"),
         ("evaluate", "{tmp} {tmp} --thresholds x", "x is no IoU to reach"),
         ("report.overlay", "{tmp}/image.png {tmp}/label.tiff {tmp}/o.png", "image.png: "),
         ("report.overlay", "{tmp}/good.png {tmp}/label.tiff {tmp}/o.png", "wanted (8, 8)"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.app.make_toy_graphs import RESOURCES
-from training import export, trainer
+from training import averaged, export, trainer
 from training.config import KINDS, Config
 from training.optimiser import learning_rate
 from training.tasks import DetectorTask, SegmenterTask, box_f1
@@ -209,3 +209,19 @@ def test_a_batch_of_another_size_keeps_its_boxes(make_task):
 def test_without_git_a_run_names_no_version(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert trainer._commit() == ""
+
+
+def test_a_run_that_was_cut_short_has_averaged_weights(make_task, tiny_config, tmp_path, capsys):
+    config = dataclasses.replace(tiny_config.segmenter, steps=4, validation_steps=4)
+    task = SegmenterTask(config, tiny_config.method, *_images(make_task))
+    Trainer(task, tiny_config.method, tmp_path).run()
+    wanted = torch.load(tmp_path / "best.pt", weights_only=True)  # of the last step, too
+    torch.save({"weights": {}}, tmp_path / "best.pt")
+    assert averaged.main([str(tmp_path)]) == 0
+    assert "averaged weights of step 4 of 4" in capsys.readouterr().out
+    found = torch.load(tmp_path / "best.pt", weights_only=True)
+    assert all(torch.equal(found["weights"][name], w) for name, w in wanted["weights"].items())
+    assert found["weights"].keys() == wanted["weights"].keys()
+    assert all(found[key] == wanted[key] for key in ("model", "stage", "step", "steps", "commit"))
+    assert found.keys() <= wanted.keys()
+    Trainer(task, tiny_config.method, tmp_path)  # and can still be resumed
