@@ -75,10 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
             say(f"{command} was interrupted; start it again")
             return 130
         except ModuleNotFoundError as error:
-            print(
+            say(
                 f"error: {sys.executable} lacks the package {error.name}; run 'make run' in the "
-                "checkout once, or install requirements.txt",
-                file=sys.stderr,  # not by say, which needs a package
+                "checkout once, or install requirements.txt"
             )
             return 2
         gc.freeze()
