@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import math
 import re
 import sys
 from collections import deque
@@ -231,17 +232,17 @@ def run_batches(
         return np.stack(list(compress(batch, accumulate(alike, and_))))
 
     begin: Callable[[NDArray[np.uint8]], Call | _Later] = partial(_Later, run)
-    most = 1
+    max_calls = 1
     if isinstance(run, Network):
         # One more than run at once, so that none of these waits for its input; few inputs are
         # shared by those that do.
-        begin, most = run.start, run.calls + 1
-        size = min(size, max(1, -(-len(items) // run.calls)))
+        begin, max_calls = run.start, run.calls + 1
+        size = min(size, math.ceil(len(items) / run.calls))
     calls: deque[tuple[int, int, Call | _Later]] = deque()
     done = loaded = 0
     try:
         while done < len(items):
-            while loaded < len(items) and len(calls) < most:
+            while loaded < len(items) and len(calls) < max_calls:
                 batch = load_from(loaded)
                 calls.append((loaded, loaded + len(batch), begin(batch)))
                 loaded += len(batch)

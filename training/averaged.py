@@ -16,7 +16,7 @@ from training.checkpoints import read_checkpoint
 from training.command import command_parser, user_errors
 
 _PREFIX = "module."  # of what torch averages
-_OF_THE_RUN = {"weights", "averaged", "optimiser", "random", "seconds", "rows"}
+_ABOUT = ("model", "stage", "step", "steps", "method", "commit")  # what a best.pt says of itself
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,13 +40,13 @@ def take_averaged(folder: Path) -> tuple[int, int]:
         OSError: there is no checkpoint, or best.pt can't be written.
         InputError: it is none of a training run.
     """
-    state = read_checkpoint(folder / "checkpoint.pt", keys=("averaged", "step", "steps"))
+    state = read_checkpoint(folder / "checkpoint.pt", keys=("averaged", *_ABOUT))
     weights = {
         name.removeprefix(_PREFIX): value
         for name, value in state["averaged"].items()
         if name.startswith(_PREFIX)
     }
-    about = {key: value for key, value in state.items() if key not in _OF_THE_RUN}
+    about = {key: state[key] for key in _ABOUT}
     with atomic_write(folder / "best.pt") as part:
         torch.save({"weights": weights, **about}, part)
     return int(state["step"]), int(state["steps"])

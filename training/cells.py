@@ -85,8 +85,7 @@ def varied_crop(
     method: Method,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """As ``cell_crop``, of the image as another microscope might have shown it."""
-    shape, crop_size = (sample.label.shape[0], sample.label.shape[1]), method.crop_size
-    (box,) = round_boxes(box_xyxy[None], shape, method.crop_margin)
+    box, crop_size = _whole_box(sample, box_xyxy, method), method.crop_size
     full = box[2:] - box[:2]
     small = np.minimum(full, _MAX_SIDE)
     factor, around = small / full, np.ceil(_CONTEXT * small).astype(np.int64)
@@ -110,9 +109,17 @@ def cell_crop(
     Returns:
         (S, S, 3) uint8 crop; (S, S) float32 share of each pixel that is the cell.
     """
-    shape, size = (sample.label.shape[0], sample.label.shape[1]), method.crop_size
-    (box,) = round_boxes(box_xyxy[None], shape, method.crop_margin)
+    box, size = _whole_box(sample, box_xyxy, method), method.crop_size
     return crop(sample.image, box, size), _cell_mask(sample, n, box, size)
+
+
+def _whole_box(
+    sample: Labelled, box_xyxy: NDArray[np.float32], method: Method
+) -> NDArray[np.int64]:
+    """A box (4,) of an image in whole pixels, as prediction cuts it."""
+    shape = (sample.label.shape[0], sample.label.shape[1])
+    (box,) = round_boxes(box_xyxy[None], shape, method.crop_margin)
+    return np.asarray(box)
 
 
 def _cell_mask(sample: Labelled, n: int, box: NDArray[np.int64], size: int) -> NDArray[np.float32]:

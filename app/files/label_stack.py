@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .arrays import FileArray
 from .atomic import atomic_write, scratch_path
-from .labels import TILE, Labels, label_tiles, ome_scaled, write_label
+from .labels import TILE, Labels, in_tiles_of, label_tiles, ome_scaled, write_label
 from .pixel_size import Size
 from .stacks import Grid
 
@@ -61,8 +61,8 @@ class LabelWriter:
         self._dtype = np.promote_types(self._dtype, labels.dtype)
         layout = self._layout | {"metadata": None, "contiguous": False}
         if isinstance(labels.canvas, FileArray):
-            self._layout["tile"] = layout["tile"] = (TILE, TILE)
-            layout |= {"shape": labels.shape, "dtype": labels.dtype}
+            self._layout["tile"] = (TILE, TILE)
+            layout |= in_tiles_of(labels)
             self._writer.write(label_tiles(labels), **layout)
         else:
             self._writer.write(labels[:, :], **layout)

@@ -124,11 +124,21 @@ def write_label(path: Path, labels: Labels, pixel_size: Size | None = None) -> N
         )
     with atomic_write(path) as part:
         if in_tiles:
-            layout |= {"shape": labels.shape, "dtype": labels.dtype, "tile": (TILE, TILE)}
-            layout |= {"maxworkers": _WRITERS, "buffersize": _BUFFER}
+            layout |= in_tiles_of(labels)
             tifffile.imwrite(part, label_tiles(labels), bigtiff=True, **layout)
         else:
             tifffile.imwrite(part, labels[:, :], **layout)
+
+
+def in_tiles_of(labels: Labels) -> dict[str, Any]:
+    """What makes tifffile write a label image from its ``label_tiles``."""
+    return {
+        "shape": labels.shape,
+        "dtype": labels.dtype,
+        "tile": (TILE, TILE),
+        "maxworkers": _WRITERS,
+        "buffersize": _BUFFER,
+    }
 
 
 def _scaled(pixel_size: Size, count: int) -> dict[str, Any]:

@@ -64,8 +64,8 @@ def test_what_stands_out_is_seen_with_what_is_around_it(spots):
     for y, x in spots:
         assert seen[max(0, y - 128) : y + 128, max(0, x - 128) : x + 128].all()
     # A disc touches two cells along each side, and their neighbours' surroundings; then 128 pixels.
-    most = (4 * CELL + 2 * 128) ** 2 / seen.size
-    assert seen.mean() < 0.18 + most * len(spots)
+    max_share = (4 * CELL + 2 * 128) ** 2 / seen.size
+    assert seen.mean() < 0.18 + max_share * len(spots)
 
 
 def test_only_empty_ground_is_passed_over():
