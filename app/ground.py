@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .levels import CELL, RANGE, Survey
 from .look import Look
 
-_MARGIN = 2  # cells of the map around what stands out, that its surroundings are seen too
+_MARGIN = 1  # cells of the map around what stands out, that its surroundings are seen too
 # One more call of the detector takes as long as so many pixels: 0.9 ms for a side of 32, where a
 # pixel of a large part takes 0.2 µs; that a part is read by itself comes on top.
 _OVERHEAD = 128 * 128

@@ -62,9 +62,9 @@ def seen_of(image, **changes):
 def test_what_stands_out_is_seen_with_what_is_around_it(spots):
     seen = seen_of(slide(spots))
     for y, x in spots:
-        assert seen[max(0, y - 128) : y + 128, max(0, x - 128) : x + 128].all()
-    # A disc touches two cells along each side, and their neighbours' surroundings; then 128 pixels.
-    max_share = (4 * CELL + 2 * 128) ** 2 / seen.size
+        assert seen[max(0, y - 64) : y + 64, max(0, x - 64) : x + 64].all()
+    # A disc touches two cells along each side, and their neighbours' surroundings; then 64 pixels.
+    max_share = (4 * CELL + 2 * 64) ** 2 / seen.size
     assert seen.mean() < 0.18 + max_share * len(spots)
 
 
