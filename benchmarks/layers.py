@@ -19,6 +19,7 @@ import numpy as np
 import onnxruntime
 
 from app.processor import available_threads
+from training.report.markdown import head, line
 
 SHAPES = {"images": (1, 1536, 1536, 3), "crops": (64, 64, 64, 3)}  # by the name of the input
 _SMALL = 0.01  # of the longest time: what takes less is put together
@@ -45,12 +46,12 @@ def main() -> None:
     kinds = sorted({kind for found in times for kind in found}, key=lambda k: -times[0][k])
     longest = max(sum(found.values()) for found in times)
     large = [k for k in kinds if max(found[k] for found in times) >= _SMALL * longest]
-    print("| operators | " + " | ".join(map(str, options.graphs)) + " |")
-    print("| --- " * (len(times) + 1) + "|")
+    print(head(["operators", *options.graphs]))
     for kind in large:
-        print(row(kind, [found[kind] for found in times]))
-    print(row("others", [sum(v for k, v in f.items() if k not in large) for f in times]))
-    print(row("all", [sum(found.values()) for found in times]))
+        print(line([kind, *(f"{found[kind]:.1f}" for found in times)]))
+    others = [sum(value for kind, value in f.items() if kind not in large) for f in times]
+    print(line(["others", *(f"{value:.1f}" for value in others)]))
+    print(line(["all", *(f"{sum(found.values()):.1f}" for found in times)]))
 
 
 def open_profiled(graph: Path, prefix: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -73,10 +74,6 @@ def milliseconds(profile: str, runs: int) -> defaultdict[str, float]:
     for (kind, _), durations in taken.items():
         of_kind[kind] += statistics.median(durations[-runs:]) / 1000
     return of_kind
-
-
-def row(name: str, values: list[float]) -> str:
-    return f"| {name} | " + " | ".join(f"{value:.1f}" for value in values) + " |"
 
 
 if __name__ == "__main__":

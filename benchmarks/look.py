@@ -32,6 +32,7 @@ from benchmarks import noise
 from training.judge import MIN_IMAGES, SPLITS, Scored, by_source, judge
 from training.layout import label_path, read_split
 from training.metric import read_labels, score_image
+from training.report.markdown import head, line
 
 STAGES = ("survey", "look", "detect", "segment")
 WAYS = ("usual", "look")
@@ -75,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
             results[way].append(outline(options.data, row, predictor, method))
     print_sources(results)
     print_means({way: [result.scored for result in some] for way, some in results.items()})
-    print("\n" + line(["seconds", *STAGES, "sum"]) + "\n" + line(["---"] * 6))
+    print("\n" + head(["seconds", *STAGES, "sum"]))
     for way in WAYS:
         print(line([way, *seconds(results[way])]))
 
@@ -100,14 +101,14 @@ def print_sources(results: Results) -> None:
     """F1 of each source, and how its images were shown."""
     titles = ["split", "source", "images", *WAYS, "not usual", "channels", "limits"]
     titles.append("magnification")
-    print(line(titles) + "\n" + line(["---"] * len(titles)))
+    print(head(titles))
     groups = sorted({result.scored[:2] for result in results["usual"]}, reverse=True)
     for group in groups:
         usual, look = ([r for r in results[way] if r.scored[:2] == group] for way in WAYS)
         f1 = [f"{fmean(result.scored.f1 for result in some):.3f}" for some in (usual, look)]
         differ = [result.differs for result in look]
         counts = [sum(map(any, differ)), *map(sum, zip(*differ, strict=True))]
-        print(line([*group, str(len(look)), *f1, *map(str, counts)]))
+        print(line([*group, len(look), *f1, *counts]))
 
 
 def differences(usual: Look, look: Look) -> tuple[bool, bool, bool]:
@@ -124,7 +125,7 @@ def differences(usual: Look, look: Look) -> tuple[bool, bool, bool]:
 def print_means(rows: dict[str, list[Scored]]) -> None:
     """What the weights are judged by, in each way."""
     means = {way: summarise(some) for way, some in rows.items()}
-    print("\n" + line(["mean F1", *WAYS]) + "\n" + line(["---"] * 3))
+    print("\n" + head(["mean F1", *WAYS]))
     for what in means["usual"]:
         print(line([what, *(f"{means[way][what]:.4f}" for way in WAYS)]))
     before, after = (large_sources(rows[way]) for way in WAYS)
@@ -161,10 +162,6 @@ def seconds(results: Sequence[Result]) -> list[str]:
     """Of all images: by stage, and their sum."""
     sums = [sum(result.seconds[stage] for result in results) for stage in STAGES]
     return [f"{each:.1f}" for each in (*sums, sum(sums))]
-
-
-def line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

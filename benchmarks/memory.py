@@ -35,6 +35,7 @@ from app.files.atomic import atomic_write
 from app.files.open import read_image
 from app.normalise import normalise
 from app.running.journal import RUN_FILE, Record
+from training.report.markdown import head, line
 
 ROOT = Path(__file__).parent.parent
 SIZES = {88: (8415, 10496)}  # others are square
@@ -55,7 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     titles = ["megapixels", "instances", *(f"{stage}, s" for stage in STAGES)]
     titles += ["process, s", "peak, GB", "process, GB"]
-    print("| " + " | ".join(titles) + " |\n" + "| --- " * len(titles) + "|")
+    print(head(titles))
     for size in options.megapixels:
         with nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory() as name:
             folder = Path(name).resolve()
@@ -69,7 +70,7 @@ def main() -> None:
         cells = [f"{record['height'] * record['width'] / 1e6:.1f}", f"{record['instances']:,}"]
         cells += [f"{record['seconds'][stage]:.1f}" for stage in STAGES]
         cells += [f"{seconds:.1f}", f"{record['peak_memory'] / 1e9:.2f}", f"{highest / 1e9:.2f}"]
-        print("| " + " | ".join(cells) + " |", flush=True)
+        print(line(cells), flush=True)
 
 
 def make_image(path: Path, shape: tuple[int, int], name: str, scale: float) -> None:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from app.files.open import read_image
 from app.levels import survey
+from training.report.markdown import head, line
 
 SIDES = (256, 384, 512, 1024)  # pixels
 DRAWS = 10  # of each kind and size
@@ -32,17 +33,9 @@ def report(data: Path) -> None:
     """Print what was found."""
     print_real(data)
     kinds = made_up()
-    titles = [f"{side} x {side}" for side in SIDES]
-    print(
-        f"\n| nothing, of {DRAWS} | "
-        + " | ".join(titles)
-        + " |\n"
-        + "| --- " * (len(SIDES) + 1)
-        + "|"
-    )
+    print("\n" + head([f"nothing, of {DRAWS}", *(f"{side} x {side}" for side in SIDES)]))
     for name, draw in kinds.items():
-        cells = [str(count_empty(draw, side)) for side in SIDES]
-        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+        print(line([name, *(count_empty(draw, side) for side in SIDES)]), flush=True)
 
 
 def print_real(data: Path) -> None:

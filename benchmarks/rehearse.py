@@ -36,7 +36,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +55,7 @@ from benchmarks.parity import (
     differences,
     run_on_device,
 )
+from training.report.markdown import head, line
 
 PAPER = {"to start": 6.97, "a megapixel": 2.48, "a cell": 0.0037}  # seconds, RTX 3060
 COLUMNS = ("Img Name", "Real Running Time", "Rank Running Time")  # the organisers' own
@@ -231,42 +231,37 @@ def describe(
         *table(["", "seconds here", "the paper's system, on an RTX 3060", "times less"]),
     ]
     for (what, paper), here in zip(PAPER.items(), terms, strict=True):
-        lines.append(row([what, f"{here:.5f}", paper, f"{paper / here:.1f}" if here else "-"]))
+        lines.append(line([what, f"{here:.5f}", paper, f"{paper / here:.1f}" if here else "-"]))
     with_cells = [run for run in runs if run.instances]
     errors = [abs(predicted(run, terms) / run.seconds - 1) for run in with_cells]
     lines += [
         "",
         f"The fit is off by {statistics.median(errors):.0%} (median), {max(errors):.0%} (most).",
         *table(["graph", "seconds"]),
-        row(
+        line(
             [f"detector, {report.window} x {report.window} pixels", f"{report.window_seconds:.4f}"]
         ),
-        row([f"segmenter, {report.crops} crops", f"{report.crops_seconds:.4f}"]),
+        line([f"segmenter, {report.crops} crops", f"{report.crops_seconds:.4f}"]),
         "",
         f"{'GPU memory' if report.on_gpu else 'Memory'}, at most: {report.memory / 1e9:.2f} GB.",
         *table(["sample", "boxes", "single", "pixels apart", "F1", "F1 of floats on the CPU"]),
     ]
     for one in samples:
         f1 = f"{one.f1:.4f}", f"{one.f1_of_floats:.4f}"
-        lines.append(row([one.name, one.boxes, one.single, f"{one.distance:.2f}", *f1]))
+        lines.append(line([one.name, one.boxes, one.single, f"{one.distance:.2f}", *f1]))
     if report.on_gpu:
         lines += ["", "It differs: " + "; ".join(wrong) if wrong else "The GPU finds the same."]
     lines += table(["image", "megapixels", "instances", "seconds", "paper's", "ratio"])
     for run in runs:
         paper = predicted(run, list(PAPER.values()))
         times = f"{run.seconds:.2f}", f"{paper:.1f}", f"{paper / run.seconds:.1f}"
-        lines.append(row([run.name, f"{run.megapixels:.2f}", f"{run.instances:,}", *times]))
+        lines.append(line([run.name, f"{run.megapixels:.2f}", f"{run.instances:,}", *times]))
     return "\n".join(lines)
 
 
 def table(titles: list[str]) -> list[str]:
     """The first lines of a table, below an empty one."""
-    return ["", row(titles), row(["---"] * len(titles))]
-
-
-def row(cells: Sequence[object]) -> str:
-    """A line of a table."""
-    return "| " + " | ".join(map(str, cells)) + " |"
+    return ["", head(titles)]
 
 
 def write_times(path: Path, runs: list[Run]) -> None:

@@ -47,6 +47,7 @@ from app.settings import WEIGHTS, Method
 from app.tile import magnify, scale_factor, windows
 from training.layout import read_split
 from training.metric import Score, score_image
+from training.report.markdown import head, line
 
 SHAPE = (2600, 3000)
 SMALL = (768, 512)  # window and stride
@@ -76,8 +77,7 @@ def main() -> None:
     }
     tiled = list(sizes)
     titles = ["montage", "labels", *methods, *(f"{name}: difference" for name in tiled)]
-    print(row([*titles, *(f"{name} against whole" for name in [*tiled, "moved"])]))
-    print("| --- " * 10 + "|")
+    print(head([*titles, *(f"{name} against whole" for name in [*tiled, "moved"])]))
 
     scores = defaultdict(list)
     sides = {name: np.zeros((3, 3), np.int64) for name in tiled}
@@ -97,12 +97,11 @@ def main() -> None:
     total = {name: Score(*np.sum(counts, 0).tolist()) for name, counts in scores.items()}
     print(score_row("all", total, tiled))
 
-    print("\n" + row(["windows", "straight sides", "whole, same lines", "control lines"]))
-    print("| --- | --- | --- | --- |")
+    print("\n" + head(["windows", "straight sides", "whole, same lines", "control lines"]))
     for name in tiled:
         text = "{2} = {3:.2%} of {0:,}; {4:.1%} of {1:,} at lines"
         counts = [(n, near, k, k / n, k / near) for n, near, k in sides[name].tolist()]
-        print(row([name, *(text.format(*c) for c in counts)]))
+        print(line([name, *(text.format(*c) for c in counts)]))
 
 
 def make_montage(
@@ -191,11 +190,7 @@ def score_row(name: str, scores: dict[str, Score], tiled: list[str]) -> str:
     whole = scores["whole"]
     cells = [name, f"{whole.true:,}", *(f"{scores[size].f1:.4f}" for size in ["whole", *tiled])]
     cells += [f"{scores[size].f1 - whole.f1:+.4f}" for size in tiled]
-    return row(cells + [f"{scores[f'{size} against whole'].f1:.4f}" for size in [*tiled, "moved"]])
-
-
-def row(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return line(cells + [f"{scores[f'{size} against whole'].f1:.4f}" for size in [*tiled, "moved"]])
 
 
 if __name__ == "__main__":

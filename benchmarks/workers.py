@@ -41,6 +41,7 @@ from app.running.journal import RUN_FILE
 from app.running.memory import peak_memory
 from benchmarks.memory import DENSE, ROOT, SIZES, SPARSE, SPARSE_FROM, make_image
 from tests.system.worker_killer import WorkerKiller
+from training.report.markdown import head, line
 
 STAGES = ("survey", "look", "detect", "segment", "write")
 PHASES = ["find", "outline", "draw"]
@@ -72,7 +73,7 @@ def main() -> int:
     parser.add_argument("--kill", action="store_true")
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
     options = parser.parse_args()
-    print("| " + " | ".join(TITLES) + " |\n" + "| --- " * len(TITLES) + "|", flush=True)
+    print(head(TITLES), flush=True)
     with nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +155,7 @@ def tell(
         sizes += [scheduler.sizes[0], max(scheduler.sizes), scheduler.growth]
     cells += [*(f"{size / 1e9:.2f}" for size in sizes), *[""] * (5 - len(sizes))]
     cells.append("yes" if is_equal(label, (made or [label])[0]) else "NO")
-    print("| " + " | ".join(cells) + " |", flush=True)
+    print(line(cells), flush=True)
     return label
 
 

@@ -37,6 +37,7 @@ from training.layout import LABELS, METADATA, UNLABELLED, image_path, read_split
 from training.look import show_usual
 from training.models import baseline
 from training.prepare import pseudo_label
+from training.report.markdown import head, line
 from training.views import detect_views
 
 
@@ -177,7 +178,7 @@ class Study:
 
     def table(self) -> str:
         """The systems that are done, as Markdown; F1 on split ``val``."""
-        lines: list[list[str]] = []
+        lines: list[str] = []
         for name, system in self.config.systems.items():
             path = self.run / "systems" / name / "result.json"
             if path.exists():
@@ -186,9 +187,8 @@ class Study:
                 cells = [str(value) or "none" for value in dataclasses.asdict(system).values()]
                 figures = [f"{value:.3f}" for value in result.values()]
                 figures[-1] = f"{result['seconds']:.0f}"
-                lines.append([name, *cells, *figures])
-        rows = [titles, ["---"] * len(titles), *lines] if lines else []
-        return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+                lines.append(line([name, *cells, *figures]))
+        return "\n".join([head(titles), *lines] if lines else [])
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from training.export import ExportedDetector, load_model, runner
 from training.judge import SPLITS, Scored, by_source, group_means
 from training.layout import read_split
 from training.models.detector import Detector
+from training.report.markdown import head, line
 from training.tasks import box_f1
 from training.trainer import best_device
 
@@ -80,7 +81,7 @@ def table(rows: dict[str, list[Scored]]) -> str:
     for name, scored in rows.items():
         means = summarise(scored)
         if not lines:
-            lines = [line(["", *means]), line(["---"] * (len(means) + 1))]
+            lines = [head(["", *means])]
         lines.append(line([name, *(f"{value:.4f}" for value in means.values())]))
     return "\n".join(lines)
 
@@ -97,10 +98,6 @@ def summarise(rows: Sequence[Scored]) -> dict[str, float]:
         "val images": fmean(row.f1 for row in val),
         **group_means([(row.modality, row.f1) for row in val]),
     }
-
-
-def line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from training.export import MODELS
 from training.layout import COLUMNS, METADATA, read_split
 from training.losses import detection_loss, segmentation_loss
 from training.models.baseline import class_loss
+from training.report import markdown
 from training.trainer import keep_freed_memory
 
 TIMED_CROP = 256  # pixels along each side, at most
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
                     f"{found}; whole numbers were wanted"
                 )
     keep_freed_memory()  # as training does
-    print("| " + " | ".join(TITLES) + " |\n" + "| --- " * len(TITLES) + "|")
+    print(markdown.head(TITLES))
     for name, stage in config.stages.items():
         used = [row for row in rows if stage.factor(row["name"]) > 0]
         crops = sum(count_crops(row, stage, config.method) for row in used)
@@ -73,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         cells = [name, f"{model_of(stage)} {stage.size}", stage.start or "nothing"]
         cells += [f"{parameters:.2f}", f"{len(used):,}", f"{crops:,}", f"{steps:,}"]
         cells += [f"{steps * stage.batch:,}", f"{hours:.1f}"]
-        print("| " + " | ".join(cells) + " |", flush=True)
+        print(markdown.line(cells), flush=True)
     return 0
 
 
