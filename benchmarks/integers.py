@@ -18,10 +18,11 @@ from tqdm import tqdm
 from app.predict import Predictor
 from app.processor import available_threads, has_vnni
 from app.settings import load_settings
-from benchmarks.look import STAGES, Result, line, outline, seconds
+from benchmarks.look import STAGES, Result, outline, seconds
 from training.export import write_settings
 from training.judge import group_means
 from training.layout import read_split
+from training.report.markdown import head, line
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         floats = without_integers(options.weights, Path(name))
     titles = ["graphs of", "F1", *modalities, *(f"{stage}, s" for stage in STAGES), "sum, s"]
-    print(line(titles) + "\n" + line(["---"] * len(titles)))
+    print(head(titles))
     for what, predictor in (("floats", floats), ("integers", integers)):
         results = [
             outline(options.data, row, predictor, predictor.method)
