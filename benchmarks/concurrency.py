@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from app.processor import available_threads
 from app.session import Network, candidates, open_session
 from app.settings import WEIGHTS, graph_path, load_settings
+from training.report.markdown import head
 
 ROUNDS = 3
 
@@ -39,8 +40,7 @@ def main() -> None:
     inputs = [rng.integers(0, 256, shape, np.uint8) for shape in shapes]
     models = settings.detector, settings.segmenter
     paths = [graph_path(options.weights, model, processor) for model in models]
-    print("| threads that share an operator | inputs at once | a window, s | a batch, s |")
-    print("| --- " * 4 + "|")
+    print(head(["threads that share an operator", "inputs at once", "a window, s", "a batch, s"]))
     ways = sorted({(s, c) for s in (1, options.threads) for c in (1, 2, options.threads)})
     seconds: dict[tuple[int, int], list[list[float]]] = {way: [[], []] for way in ways}
     for _ in range(ROUNDS):

@@ -42,6 +42,7 @@ from training.export import ExportedDetector, ExportedSegmenter
 from training.initial_weights import load_graph
 from training.models.detector import Detector
 from training.models.segmenter import Segmenter
+from training.report.markdown import head
 
 _CONFIG = ROOT / "training" / "configs" / "shipped.toml"
 _BATCH = 96  # crops
@@ -65,7 +66,7 @@ def main() -> None:
     some = torch.rand((1, 3, 2 * method.crop_size, 2 * method.crop_size)) * 255
     load_graph(detector.detector, options.weights / settings.detector["cpu"].file, some)
     load_graph(segmenter.segmenter, options.weights / settings.segmenter["cpu"].file, some)
-    print("| image | megapixels | instances | eager, s | ours, s | ratio |\n" + "| --- " * 6 + "|")
+    print(head(["image", "megapixels", "instances", "eager, s", "ours, s", "ratio"]))
     with tempfile.TemporaryDirectory() as name:
         images = find_images(ROOT / "samples" / "images")
         for size in options.megapixels:

@@ -36,6 +36,7 @@ from app.settings import WEIGHTS, Method
 from benchmarks.memory import ROOT
 from training.layout import read_split
 from training.metric import score_image
+from training.report.markdown import head
 
 SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 TISSUE = "dsb2018-a5fe0b7412dd.png"  # of the samples, stained by haematoxylin and eosin
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("--glass", type=float, default=0.8)
     options = parser.parse_args()
     predictor = Predictor(WEIGHTS, "cpu", available_threads())
-    print("| share | of the ground is empty | cells on it | cut | of |\n" + "| --- " * 5 + "|")
+    print(head(["share", "of the ground is empty", "cells on it", "cut", "of"]))
     found = [content_of(*pair, predictor.method) for pair in labelled(options.data)]
     for share in SHARES:
         empty, lost, cut = map(np.concatenate, zip(*(of[share] for of in found), strict=True))

@@ -19,6 +19,7 @@ from pathlib import Path
 from app.files.open import find_images
 from app.processor import available_threads
 from benchmarks.memory import ROOT
+from training.report.markdown import head
 
 
 def main() -> None:
@@ -28,8 +29,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--shares", type=int, nargs="+", default=[1])
     options = parser.parse_args()
-    print("| processes | threads each | images | seconds | images a second | busy |")
-    print("| --- " * 6 + "|")
+    print(head(["processes", "threads each", "images", "seconds", "images a second", "busy"]))
     for shares in options.shares:
         with tempfile.TemporaryDirectory() as name:
             folders = make_folders(Path(name), options.images, shares)

@@ -41,6 +41,7 @@ from app.files.open import find_images
 from app.processor import available_threads
 from app.running.journal import RUN_FILE, RUNS_FOLDER, STARTED, SUFFIX, read_records
 from app.settings import WEIGHTS
+from training.report.markdown import head
 
 ROOT = Path(__file__).parent.parent
 COPIES = 2
@@ -116,11 +117,8 @@ def torment(
     equal = sum(found.get(name) == wanted[name] for name in labels)
     leftovers = sorted(found.keys() - wanted.keys())
     done = [record["status"] for record in read_records(killed).values()].count("done")
-    print(
-        "| kills | in an image | restarts | labels there | equal files | broken | leftovers "
-        "| in run.json |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    titles = ["kills", "in an image", "restarts", "labels there", "equal files", "broken"]
+    print(head([*titles, "leftovers", "in run.json"]))
     print(
         f"| {kills} | {inside} | {kills + ended} | {there / max(kills, 1):.1f} "
         f"| {equal} of {len(labels)} "

@@ -25,6 +25,7 @@ from app.running.journal import RUN_FILE, Record
 from app.settings import FILE_NAME, WEIGHTS
 from benchmarks.memory import DENSE, ROOT, SIZES, SPARSE, make_image
 from training.layout import read_split
+from training.report.markdown import head
 
 # Parts of names: the detector is unsure of these, or they are enlarged.
 SLOW = (
@@ -72,8 +73,9 @@ def main() -> None:
                 path = scratch / f"{kind}_{size}.tiff"
                 make_image(path, SIZES.get(size, (side, side)), *repeated)
                 images[path] = False
-        print("| image | H x W | shown as usual | before, s | after, s | more, s | ratio |")
-        print("| --- " * 7 + "|")
+        print(
+            head(["image", "H x W", "shown as usual", "before, s", "after, s", "more, s", "ratio"])
+        )
         for image, of_val in images.items():
             cost = measure(image, of_val, scratch, options.runs)
             costs.append(cost)

@@ -52,9 +52,9 @@ def print_real(data: Path) -> None:
             if levels.empty:
                 why = "noise" if len(levels.values) > 1 else "constant"
                 found.append((row["name"], row["source"], row["split"], str(number), why))
-    print("| image | source | split | channel | holds |\n" + "| --- " * 5 + "|")
+    print(head(["image", "source", "split", "channel", "holds"]))
     for cells in found:
-        print("| " + " | ".join(cells) + " |")
+        print(line(cells))
     print(f"\n{len(found)} of {channels} channels of {len(rows)} images hold nothing.")
 
 

@@ -31,6 +31,7 @@ from app.results.outlines import outlines
 from app.results.overlay import write_overlay
 from app.results.rois import write_rois
 from app.results.table import write_table
+from training.report.markdown import head
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = "dsb2018-5afb7932e9c7"
@@ -45,7 +46,7 @@ def main() -> None:
     )
     parser.add_argument("--copies", type=int, nargs=2, default=[21, 14])
     options = parser.parse_args()
-    print("| stage | CPU s | s | peak, MB |\n| --- | --- | --- | --- |")
+    print(head(["stage", "CPU s", "s", "peak, MB"]))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with stage("start"):

@@ -24,6 +24,7 @@ from torch import Tensor
 from training.config import load_config
 from training.losses import detection_loss
 from training.models.detector import Detector
+from training.report.markdown import head
 from training.tasks import DetectorTask
 from training.train import make_task
 from training.trainer import Trainer, keep_freed_memory
@@ -50,8 +51,7 @@ def main() -> None:
     model = Detector(options.size).train().to(memory_format=torch.channels_last)
     images = 255 * torch.rand((options.batch, 3, options.crop, options.crop))
     images = images.contiguous(memory_format=torch.channels_last)
-    print("| boxes an image | step, s an image | loss, s an image | share |")
-    print("| --- | --- | --- | --- |")
+    print(head(["boxes an image", "step, s an image", "loss, s an image", "share"]))
     for count in BOXES:
         boxes = [random_boxes(count, options.crop) for _ in range(options.batch)]
         times = [time_step(model, images, boxes) for _ in range(options.steps + 1)][1:]

@@ -46,9 +46,9 @@ def _summary(outcome: Outcome) -> str:
     )
     if not ways:
         return ""
-    (way, most), *others = ways.most_common()
-    rest = sum(count for _, count in others)
-    return f"{most} of {len(choices)} planes {way}" + (f"; {rest} in other ways" if rest else "")
+    (way, count), *others = ways.most_common()
+    rest = sum(number for _, number in others)
+    return f"{count} of {len(choices)} planes {way}" + (f"; {rest} in other ways" if rest else "")
 
 
 def _shown(choice: Choice, names: Sequence[str]) -> Record:

@@ -12,6 +12,7 @@ from pathlib import Path
 from training.command import command_parser, user_errors
 from training.errors import InputError
 from training.report.curve import LOG
+from training.report.markdown import head
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         logs = find_logs(options.runs)
         rows = [(str(path.parent), *read_log(path)) for path in logs]
     rows.append(("all", sum(row[1] for row in rows), sum(row[2] for row in rows)))
-    print("| stage | steps | hours |\n| --- | --- | --- |")
+    print(head(["stage", "steps", "hours"]))
     for name, steps, hours in rows:
         print(f"| {name} | {steps:,} | {hours:.2f} |")
     return 0

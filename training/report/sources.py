@@ -16,6 +16,7 @@ from training.command import command_parser, user_errors
 from training.judge import SPLITS, grouped
 from training.layout import LABELS, METADATA, label_path, read_metadata
 from training.metric import read_labels, score_image
+from training.report.markdown import head
 
 _COLUMNS = ("name", "source", "modality", "split", "instances", "licence")
 _MAX_LICENCE = 120  # characters; the data set's own README.md has all of it
@@ -31,8 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
         rows = read_metadata(options.data / METADATA, _COLUMNS)
         folders = {split: getattr(options, split) for split in SPLITS}
         f1 = {split: mean_f1(rows, split, options.data, folders[split]) for split in SPLITS}
-    print("| source | modality | train: images, cells | `val` | `probe` | licence, as found |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print(
+        head(
+            ["source", "modality", "train: images, cells", "`val`", "`probe`", "licence, as found"]
+        )
+    )
     for source in sorted({row["source"] for row in rows}):
         some = [row for row in rows if row["source"] == source]
         train = [row for row in some if row["split"] == "train"]
