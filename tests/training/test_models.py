@@ -50,14 +50,15 @@ def test_full_segmenter_as_published():
 
 
 @pytest.mark.parametrize(
-    ("size", "larger", "factor"), [("slim", "full", 20), ("slimmer", "slim", 3.8)]
+    ("size", "larger", "factor"),
+    [("slim", "full", 20), ("slimmer", "slim", 3.8), ("slimmest", "slimmer", 1.55)],
 )
 def test_slim_segmenters_are_a_part_of_larger_ones(size, larger, factor):
     with torch.device("meta"):
         assert factor * multiply_adds(Segmenter(size), 64) <= multiply_adds(Segmenter(larger), 64)
 
 
-@pytest.mark.parametrize("size", ["full", "slim", "slimmer", "swin"])
+@pytest.mark.parametrize("size", ["full", "slim", "slimmer", "slimmest", "swin"])
 def test_every_part_of_a_segmenter_takes_part(size):
     torch.manual_seed(0)
     model = Segmenter(size, classes=3)

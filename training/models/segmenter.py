@@ -3,7 +3,9 @@
 ``full`` is the published segmenter (VSM paper, section 2.3): mmsegmentation's U-Net with an ASPP
 decode head and, while training, an auxiliary FCN head. ``slim`` keeps the U-Net's shape with a
 sixteenth of the arithmetic and a plain head, for two CPU cores; ``slimmer`` has a quarter of that,
-as it works on blocks of 2 x 2 pixels. ``swin`` has a Swin Transformer for its encoder (table 6).
+as it works on blocks of 2 x 2 pixels; ``slimmest`` works on blocks of 4 x 4, with fewer stages and
+one convolution instead of two on the way up: half the time once more. ``swin`` has a Swin
+Transformer for its encoder (table 6).
 """
 
 from itertools import pairwise
@@ -22,15 +24,22 @@ class Size(NamedTuple):
     """One member of the family: channels of the first stage, stages, what the head is.
 
     block: side of the blocks of pixels that are taken as one, in and out.
+    up: convolutions of each stage on the way up.
     """
 
     base: int
     stages: int
     aspp: bool = False
     block: int = 1
+    up: int = 2
 
 
-SIZES = {"full": Size(64, 5, aspp=True), "slim": Size(16, 4), "slimmer": Size(16, 4, block=2)}
+SIZES = {
+    "full": Size(64, 5, aspp=True),
+    "slim": Size(16, 4),
+    "slimmer": Size(16, 4, block=2),
+    "slimmest": Size(32, 3, block=4, up=1),
+}
 SWIN = "swin"
 _AUXILIARY_CHANNELS = 64
 _ASPP_CHANNELS = 16
@@ -50,7 +59,7 @@ class Segmenter(nn.Module):
 
     def __init__(self, size: str, classes: int = CLASSES) -> None:
         super().__init__()
-        base, stages, aspp, block = SIZES.get(size, Size(0, 0))
+        base, stages, aspp, block, up = SIZES.get(size, Size(0, 0))
         self.block = block
         self.encoder: Encoder | SwinEncoder = (
             SwinEncoder()
@@ -58,7 +67,7 @@ class Segmenter(nn.Module):
             else Encoder(3 * block**2, [base * 2**i for i in range(stages)])
         )
         widths = self.encoder.widths
-        self.decoder = nn.ModuleList(Up(below, width) for width, below in pairwise(widths))
+        self.decoder = nn.ModuleList(Up(below, width, up) for width, below in pairwise(widths))
         self.head = ASPPHead(base, classes) if aspp else nn.Conv2d(widths[0], classes * block**2, 1)
         self.auxiliary = FCNHead(widths[1], classes) if aspp else None
 
@@ -92,7 +101,7 @@ class Encoder(nn.ModuleList):
 
     def __init__(self, inputs: int, widths: list[int]) -> None:
         self.widths = widths
-        super().__init__(_double(*pair) for pair in zip([inputs, *widths], widths, strict=False))
+        super().__init__(_convs(*pair, 2) for pair in zip([inputs, *widths], widths, strict=False))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps of (B, widths[i], H / 2 ** i, W / 2 ** i)."""
@@ -130,11 +139,11 @@ class SwinEncoder(nn.Module):
 class Up(nn.Module):
     """Bilinear upsampling and a 1 x 1 convolution, joined with the encoder's map."""
 
-    def __init__(self, inputs: int, outputs: int):
+    def __init__(self, inputs: int, outputs: int, count: int):
         super().__init__()
         self.upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
         self.narrow = _conv(inputs, outputs, 1)
-        self.convs = _double(2 * outputs, outputs)
+        self.convs = _convs(2 * outputs, outputs, count)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         convolution, norm, relu = self.narrow
@@ -186,5 +195,5 @@ def _conv(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Seque
     )
 
 
-def _double(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(_conv(inputs, outputs, 3), _conv(outputs, outputs, 3))
+def _convs(inputs: int, outputs: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(_conv(outputs if i else inputs, outputs, 3) for i in range(count)))
