@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from training.errors import InputError
 
+_TABLES = ("weights", "averaged", "stage", "method")  # what a training run writes as such
+
 
 def read_checkpoint(
     path: Path, device: torch.device | str = "cpu", keys: Sequence[str] = ()
@@ -34,6 +36,9 @@ def read_checkpoint(
         raise InputError(f"{path}: not a checkpoint of weights ({what})") from error
     if not isinstance(state, dict):
         raise InputError(f"{path}: holds a {type(state).__name__}; a checkpoint was wanted")
+    if wrong := [key for key in _TABLES if not isinstance(state.get(key, {}), dict)]:
+        what = type(state[wrong[0]]).__name__
+        raise InputError(f"{path}: {wrong[0]!r} is a {what}; a table was wanted")
     if missing := [key for key in keys if key not in state]:
         raise InputError(
             f"{path}: has no {missing[0]!r}; a checkpoint of a training run was wanted"
@@ -62,12 +67,13 @@ def load_weights(model: nn.Module, path: Path, found: Mapping[str, Tensor]) -> N
     model.load_state_dict(dict(found))
 
 
-def check_shape(path: Path, name: str, wanted: Tensor, found: Tensor | None) -> None:
-    """See that a tensor of a file is there, and of the shape of the model's.
+def check_shape(path: Path, name: str, wanted: Tensor, found: Any) -> None:
+    """See that a value of a file is a tensor of the shape of the model's.
 
     Raises:
         InputError: it isn't; file, name and shapes are given.
     """
-    if found is None or found.shape != wanted.shape:
-        what = "nothing" if found is None else tuple(found.shape)
+    if not isinstance(found, Tensor) or found.shape != wanted.shape:
+        kind = "nothing" if found is None else type(found).__name__
+        what = tuple(found.shape) if isinstance(found, Tensor) else kind
         raise InputError(f"{path}: {name}: {tuple(wanted.shape)} was wanted, found {what}")

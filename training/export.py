@@ -52,6 +52,7 @@ MODELS: dict[str, type[Detector | Segmenter]] = {
     "baseline": Baseline,
 }
 _KEYS = ("model", "stage", "weights", "step", "steps", "commit")  # of a checkpoint
+_STAGE_KEYS = ("size", "batch", "seed")  # of its stage
 FAMILIES = {"detector": "YOLOX", "segmenter": "U-Net", "baseline": "three-class U-Net"}
 
 
@@ -149,6 +150,8 @@ def load_model(checkpoint: Path) -> tuple[Detector | Segmenter, str]:
     if state["model"] not in MODELS:
         raise InputError(f"{checkpoint}: names none of the models {', '.join(MODELS)}")
     stage, family = state["stage"], FAMILIES[state["model"]]
+    if missing := [key for key in _STAGE_KEYS if key not in stage]:
+        raise InputError(f"{checkpoint}: its stage has no {missing[0]!r}; train it again")
     if stage["size"] not in (sizes := SIZES[state["model"]]):
         raise InputError(
             f"{checkpoint}: is of a {state['model']} {stage['size']}; wanted {' or '.join(sizes)}"

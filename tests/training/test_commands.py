@@ -13,6 +13,7 @@ import torch
 from training.data import load_label
 from training.errors import InputError
 from training.layout import read_metadata
+from training.models.detector import Detector
 
 TOY, CHAIN = "tests/app/toy_weights", "training/configs/chain.toml"
 
@@ -37,11 +38,17 @@ def places(tmp_path, tiny_data):
     (tmp_path / "sized").mkdir()
     (tmp_path / "sized" / "metadata.csv").write_text(sized)
     keys = "model stage weights averaged optimiser random seconds rows step steps commit"
-    whole = {**dict.fromkeys(keys.split(), 0), "model": "detector", "stage": {"size": "odd"}}
-    half = {**whole, "stage": {"size": "s"}, "weights": {}}
-    for stage, state in {"bare": {}, "half": half, "whole": whole}.items():
-        (tmp_path / "made" / stage).mkdir(parents=True)
-        torch.save(state, tmp_path / "made" / stage / "best.pt")
+    stage = {"size": "odd", "batch": 1, "seed": 1}
+    whole = dict.fromkeys(keys.split(), 0) | {"model": "detector", "stage": stage}
+    whole |= {"weights": {}, "averaged": {}}
+    half = {**whole, "stage": {**stage, "size": "s"}}
+    written = {"bare": {}, "half": half, "whole": whole}
+    written["text"] = {**whole, "stage": "s"}
+    written["unnamed"] = {**whole, "stage": {"size": "s"}}
+    written["numbers"] = {**half, "weights": dict.fromkeys(Detector("s").state_dict(), 1)}
+    for name, state in written.items():
+        (tmp_path / "made" / name).mkdir(parents=True)
+        torch.save(state, tmp_path / "made" / name / "best.pt")
     (tmp_path / "made" / "best.pt").write_text("text")
     no_cells = Path(shutil.copytree(tiny_data, tmp_path / "no_cells"))
     other_size = Path(shutil.copytree(tiny_data, tmp_path / "other_size"))
@@ -78,6 +85,9 @@ def places(tmp_path, tiny_data):
         ("export", "{config} {tmp}/made/bare - {tmp}/out", "best.pt: has no 'model'; a checkpoint"),
         ("export", "{config} {tmp}/made/half - {tmp}/out", "best.pt: backbone."),
         ("export", "{config} {tmp}/made/whole - {tmp}/out", "best.pt: is of a detector odd; want"),
+        ("export", "{config} {tmp}/made/text - {tmp}/out", "best.pt: 'stage' is a str; a table"),
+        ("export", "{config} {tmp}/made/unnamed - {tmp}/out", "best.pt: its stage has no 'batch'"),
+        ("export", "{config} {tmp}/made/numbers - {tmp}/out", "was wanted, found int"),
         ("export", "{config} {tmp}/run/first - {tmp}/out", "best.pt: not a checkpoint"),
         ("export", "{config} {tmp}/none - {tmp}/out", "best.pt: No such file"),
         ("export", "{config} - - {tmp}/out", "settings.json: can't be read"),
