@@ -34,6 +34,7 @@ def detect(
     batch: int = 1,
     progress: Progress = untold,
     ground: Ground | None = None,
+    warn: bool = True,
 ) -> Boxes:
     """Find every cell.
 
@@ -48,6 +49,7 @@ def detect(
         batch: windows that go through the detector together, B at most.
         progress: is told how many windows, or parts of them, are done.
         ground: of several windows, only what is full is looked at.
+        warn: of cells that may have been put together from parts.
 
     Returns:
         (N, 4) float32 xyxy boxes in pixels of the image, inside it, best first; (N,) scores.
@@ -60,7 +62,7 @@ def detect(
     parts = parts_of(places, magnified, image.shape, method, ground)
     found = run_windows(magnified, parts.places, run, method, batch)
     by_part = gather(found, parts, max_bytes, progress)
-    return merge(by_part, parts, places, magnified, image.shape, method)
+    return merge(by_part, parts, places, magnified, image.shape, method, warn)
 
 
 def parts_of(
@@ -125,6 +127,7 @@ def merge(
     magnified: Pixels,
     shape: tuple[int, ...],
     method: Method,
+    warn: bool = True,
 ) -> Boxes:
     """One box a cell, from those of all windows.
 
@@ -135,6 +138,7 @@ def merge(
         magnified: as ``magnify_for`` gives it.
         shape: (H, W, C) of the image itself.
         method: thresholds.
+        warn: as in ``detect``.
 
     Returns:
         As ``detect``.
@@ -144,7 +148,7 @@ def merge(
     owner = np.repeat(parts.window, [len(s) for _, s in by_part])
     boxes, scores = mend_seams(boxes, scores, owner, places, (height, width), method)
     best = nms(boxes, scores, method.nms_iou)
-    if len(places) > 1:
+    if warn and len(places) > 1:
         _warn_of_large(boxes[best], method)
 
     ratio = np.array([width / shape[1], height / shape[0]] * 2)

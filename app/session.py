@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import partial
 from itertools import accumulate, compress
 from operator import and_
@@ -249,12 +250,20 @@ def run_batches(
             try:
                 outputs = calls[0][2].outputs()
             except MemoryError:
-                if size == 1:
+                if size == max_calls == 1:
                     raise
-                while calls:
-                    calls.pop()[2].stop()
-                size, loaded = max(1, size // 2), done
-                logger.warning("out of memory; going on with batches of %d", size)
+                calls.popleft()
+                for _, _, call in calls:
+                    call.stop()
+                for _, _, call in calls:
+                    with suppress(Exception):
+                        call.outputs()  # what it takes is free once it has ended
+                calls.clear()
+                max_calls, loaded = (1 if size == 1 else max_calls), done
+                size = max(1, size // 2)
+                logger.warning(
+                    "out of memory; going on with batches of %d, %d at once", size, max_calls
+                )
                 continue
             start, done, _ = calls.popleft()
             yield from zip(items[start:done], zip(*outputs, strict=True), strict=True)

@@ -94,7 +94,7 @@ class Method:
     """A box this near to an inner window edge counts as cut by it, pixels at detection scale."""
     score_threshold: Share
     """Boxes at or below this score are dropped, 0-1."""
-    nms_iou: Share
+    nms_iou: Annotated[float, Range(0.01, 1)]
     """A box that overlaps a better one by more than this is dropped, 0-1."""
     crop_size: Count
     """Side of a segmenter crop, pixels."""

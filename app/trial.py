@@ -205,7 +205,10 @@ class _Trial:
             region = self._region(look)
             y0, x0, y1, x1 = region
             shown = Normalised(self.image[y0:y1, x0:x1], look.limits, look.channels)
-            boxes, scores = detect(shown, self.run, self.method, magnification=look.magnification)
+            # Of a look that may not be taken nothing is said.
+            boxes, scores = detect(
+                shown, self.run, self.method, magnification=look.magnification, warn=False
+            )
             offset = np.array([x0, y0, x0, y0], np.float32)
             self.found[look] = region, (boxes + offset, scores)
         return self.found[look]

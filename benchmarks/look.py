@@ -36,7 +36,7 @@ from training.report.markdown import head, line
 
 STAGES = ("survey", "look", "detect", "segment")
 WAYS = ("usual", "look")
-_ALONE = "bf2_dic_bbbc009_rbc"  # five images that gain most of what a probe source may
+_ALONE = "bf2_dic_bbbc009_rbc"  # a source of five images, which gains more than all others
 
 
 @dataclass(frozen=True)

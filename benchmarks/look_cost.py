@@ -132,9 +132,10 @@ def usual_weights(folder: Path) -> Path:
     """The weights, with settings that show every image in the usual way."""
     if not folder.exists():
         folder.mkdir()
-        for graph in WEIGHTS.glob("*.onnx"):
-            (folder / graph.name).symlink_to(graph.resolve())
         settings = json.loads((WEIGHTS / FILE_NAME).read_text())
+        for model in ("detector", "segmenter"):
+            for name in {graph["file"] for graph in settings[model].values()}:
+                (folder / name).symlink_to((WEIGHTS / name).resolve())
         settings["method"]["look_pixels"] = 0
         (folder / FILE_NAME).write_text(json.dumps(settings))
     return folder

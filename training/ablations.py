@@ -1,7 +1,7 @@
 """Train and compare the systems of a configuration: the paper's tables 5 and 6.
 
     python -m training.ablations training/configs/ablations.toml DATA RUN
-    python -m training.ablations training/configs/ablations.toml DATA RUN --only "without TTA"
+    python -m training.ablations training/configs/ablations.toml DATA RUN --only without-tta
 
 Trains whatever stage is missing, in RUN as training/train.py does, labels the unlabelled images
 where a stage needs that, outlines split ``val`` with each system, every image shown in the usual

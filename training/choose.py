@@ -32,6 +32,7 @@ from app.processor import available_threads
 from app.segment import crop, round_boxes, uncrop
 from app.settings import FILE_NAME, Method
 from training.command import command_parser, user_errors
+from training.errors import InputError
 from training.judge import SPLITS, Scored, group_means, judge
 from training.layout import LABELS, image_path, label_path, read_split
 from training.look import find
@@ -86,6 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
         method = predictor.method
         chosen, tried = choose(images, method)
         bins = calibration(images, chosen)
+        if not bins:
+            raise InputError(f"{options.weights}: find no cell in these images; train further")
         write_table(options.report / "choose.csv", tried)
         write_table(options.report / "calibration.csv", bins)
         plot(tried, chosen, bins, options.report / "choose.png")

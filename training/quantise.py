@@ -17,6 +17,7 @@ segmenter's of 16-bit floats, which is slower there, for ``cuda`` alone.
 
 import dataclasses
 import logging
+import shutil
 import sys
 import tempfile
 from collections import defaultdict
@@ -38,7 +39,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from app.files.open import read_image
 from app.predict import Predictor
 from app.processor import Processor, available_threads
-from app.settings import Graph, Method, Settings, load_settings, sha256
+from app.settings import FILE_NAME, Graph, Method, Settings, load_settings, sha256
 from app.tile import magnify, pad
 from training.cells import cell_crop
 from training.command import command_parser, user_errors
@@ -110,21 +111,24 @@ def quantise_weights(folder: Path, data: Path) -> Settings:
     segmenter = Batches(ExportedSegmenter.input, (cells(image, method) for image, _ in images))
     note = f"8-bit integers, by {len(images)} images of split train; "
 
-    def add(
-        graphs: Mapping[Processor, Graph], batches: Batches, pixels: tuple[float, float]
+    def make(
+        graphs: Mapping[Processor, Graph],
+        batches: Batches,
+        pixels: tuple[float, float],
+        scratch: Path,
     ) -> dict[Processor, Graph]:
         floats = graphs["cpu"]
         source, trained = folder / floats.file, floats.trained.removeprefix(_HALVED)
-        plain = source.with_stem(source.stem.removesuffix(_HALVES))
-        halves = plain.with_stem(plain.stem + _HALVES)
-        integers = folder / (plain.stem + _INTEGERS)
+        stem = source.stem.removesuffix(_HALVES)
+        halves, integers = scratch / f"{stem}{_HALVES}.onnx", scratch / f"{stem}{_INTEGERS}"
         with tempfile.TemporaryDirectory() as name:
-            wide = Path(name, plain.name)
+            wide, narrow = Path(name, "wide.onnx"), Path(name, "narrow.onnx")
             widen(source, wide)
-            narrow = Path(name, "narrow.onnx")
             quantise(wide, narrow, batches, pixels)
             store(narrow, integers)
-            if source != halves:
+            if source.name == halves.name:
+                shutil.copy(source, halves)
+            else:
                 halve(wide, halves)
         return {
             "cpu": floats,
@@ -132,16 +136,19 @@ def quantise_weights(folder: Path, data: Path) -> Settings:
             "cuda": _describe(halves, _HALVED + trained),
         }
 
-    detector_graphs, segmenter_graphs = (
-        add(settings.detector, detector, ExportedDetector.pixels),
-        add(settings.segmenter, segmenter, ExportedSegmenter.pixels),
-    )
-    wide = folder / detector_graphs["cpu"].file
-    detector_graphs["cpu"] = detector_graphs.pop("cuda")
-    if wide.name != detector_graphs["cpu"].file:
-        wide.unlink()
-    settings = dataclasses.replace(settings, detector=detector_graphs, segmenter=segmenter_graphs)
-    write_settings(settings, folder)
+    # All are made before any takes its place, the settings last: what stops it changes nothing.
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        scratch = Path(name)
+        made = make(settings.detector, detector, ExportedDetector.pixels, scratch)
+        also = make(settings.segmenter, segmenter, ExportedSegmenter.pixels, scratch)
+        wide, made["cpu"] = made["cpu"], made.pop("cuda")
+        settings = dataclasses.replace(settings, detector=made, segmenter=also)
+        graphs = sorted(scratch.iterdir())
+        write_settings(settings, scratch)
+        for path in (*graphs, scratch / FILE_NAME):
+            path.replace(folder / path.name)
+    if wide.file != made["cpu"].file:
+        (folder / wide.file).unlink()
     return settings
 
 

@@ -98,6 +98,28 @@ def test_as_many_run_at_once_as_the_network_says(calls):
     assert max(most) == calls
 
 
+def test_what_fits_only_alone_runs_alone(caplog):
+    running = []
+    both = threading.Event()
+
+    def run(batch):
+        running.append(1)
+        try:
+            if len(running) > 1:
+                both.set()
+                raise RuntimeError("Failed to allocate memory for requested buffer")
+            # The first has the other beside it; whoever comes after it need not wait.
+            assert both.wait(PATIENCE)
+            return firsts(batch)
+        finally:
+            running.pop()
+
+    items = [10, 11, 12, 13]
+    found = list(run_batches(Network(Session(run), 2, 2), items, load, 1))
+    assert [(item, output) for item, (output,) in found] == [(item, item) for item in items]
+    assert "going on with batches of 1, 1 at once" in caplog.text
+
+
 def test_who_stops_asking_ends_the_graph():
     begun, ended = threading.Event(), threading.Event()
 

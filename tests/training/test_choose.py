@@ -127,6 +127,14 @@ def test_best_iou_in_closed_form():
     assert best_iou(truth, np.zeros_like(label)).size == 0
 
 
+def test_weights_that_find_nothing_have_no_thresholds(tiny_data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("training.choose._MIN_SCORE", 1.0)  # no box is above it
+    with pytest.raises(SystemExit) as stopped:
+        main([str(TOY), str(tiny_data), str(tmp_path / "report")])
+    assert stopped.value.code == 2
+    assert "toy_weights: find no cell in these images" in capsys.readouterr().err
+
+
 def test_the_settings_are_written(tiny_data, tmp_path, capsys):
     weights = tmp_path / "weights"
     shutil.copytree(TOY, weights)

@@ -1,5 +1,7 @@
 """Detectors compared by the boxes that they find, before they are exported."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -49,10 +51,13 @@ def test_a_checkpoint_is_scored_where_no_image_is_of_probe(
     tmp_path, tiny_data, tiny_images, tiny_config, capsys
 ):
     task = DetectorTask(tiny_config.detector, tiny_config.method, *tiny_images)
-    Trainer(task, tiny_config.method, tmp_path / "one").run()
+    Trainer(task, tiny_config.method, tmp_path / "a" / "one").run()
+    copied = shutil.copytree(tmp_path / "a", tmp_path / "b")
     assert "probe" not in (tiny_data / "metadata.csv").read_text()
-    assert main([str(SHIPPED), str(tiny_data), str(tmp_path / "one" / "best.pt")]) == 0
-    assert "| one | " in capsys.readouterr().out
+    folders = [str(folder / "one") for folder in (tmp_path / "a", copied)]
+    assert main([str(SHIPPED), str(tiny_data), *(f"{f}/best.pt" for f in folders)]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"| {folder} | " in printed for folder in folders)
 
 
 def test_the_checkpoint_of_a_segmenter_is_refused(

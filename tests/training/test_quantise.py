@@ -3,6 +3,7 @@ weights see test_samples.py; an untrained one blows up every difference."""
 
 import dataclasses
 import shutil
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -114,6 +115,20 @@ def test_graphs_of_16_bits_are_quantised_as_well(weights, tiny_data, tmp_path):
     first, second = (run(folder, "detector", "vnni", batch)[0] for folder in (weights, again))
     # An untrained model blows up single differences.
     assert np.abs(first - second).mean() < 0.005 * np.ptp(first)
+
+
+def test_what_fails_half_way_changes_nothing(weights, tiny_data, tmp_path):
+    again = Path(shutil.copytree(weights, tmp_path / "weights"))
+    before = {path.name: path.read_bytes() for path in again.iterdir()}
+
+    def fail_on_second(source, target, done=[]):  # noqa: B006
+        if done:
+            raise OSError("no space left")
+        done.append(store(source, target))
+
+    with patch("training.quantise.store", fail_on_second), pytest.raises(SystemExit):
+        main([str(again), str(tiny_data)])
+    assert {path.name: path.read_bytes() for path in again.iterdir()} == before
 
 
 def test_boxes_are_not_rounded_to_16_bits(models, weights):

@@ -55,7 +55,7 @@ def mean_f1(
     """Of each source of a split the mean F1 over its images, and their number, as text.
 
     Raises:
-        OSError: a prediction is missing.
+        InputError: a prediction is missing or can't be read.
     """
     scores = []
     for row in rows:
