@@ -17,19 +17,24 @@ def test_a_data_set_with_a_probe_split(tiny_data, tmp_path, capsys):
     with (tiny_data / "metadata.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     rows[0] |= {"split": "probe", "source": "new"}
+    rows[1] |= {"split": "probe", "source": "ihc_deepliif_sample"}
     with (tmp_path / "metadata.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     main([str(tmp_path), "--weights", str(TOY)])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" | ")[:3] for line in lines[2:4]] == [
+    assert [line.split(" | ")[:3] for line in lines[2:5]] == [
         ["| val", "discs", "4"],
         ["| probe", "new", "1"],
+        ["| probe", "ihc_deepliif_sample", "1"],
     ]
     # The toy settings have the usual way alone.
-    assert all(line.endswith("| 0 | 0 | 0 | 0 |") for line in lines[2:4])
+    assert all(line.endswith("| 0 | 0 | 0 | 0 |") for line in lines[2:5])
     means = [line.split(" | ")[1:] for line in lines if line.startswith(("| val, ", "| probe, "))]
+    of_new = lines[3].split(" | ")[3]
+    (apart,) = (line for line in lines if "without ihc_deepliif_sample" in line)
+    assert apart.split(" | ")[1].startswith(of_new)
     assert len(means) == 4 and all(usual == look.removesuffix(" |") for usual, look in means)
     assert "the worst: discs (val), +0.0000." in "".join(lines)
     assert [line.count("|") for line in lines[-2:]] == [7, 7]
