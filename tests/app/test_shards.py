@@ -1,24 +1,18 @@
 """Shards of a run: each image in one of them, together what one run makes, and nothing unsaid."""
 
-import argparse
 import errno
 import json
 import os
-import threading
 from pathlib import Path
 
 import pytest
 
-from app.running.image_list import Listed, await_list, divide, read_list, write_list
 from app.running.journal import RUNS_FOLDER
-from app.running.merge import merge
-from app.running.options import parse, parse_merge
-from app.running.shard_number import SHARDS_FOLDER, ShardNumber, name_run, shard_number
-from app.running.shards import instruction_sets
+from app.running.shard_number import ShardNumber, name_run
 from app.running.supervise import blame_image
 from tests.app.command_line import labels, outputs, picture, report, run, run_in, write
+from tests.app.shard_runs import images, merged, shard, shards_folder
 
-OF_A_RUN = ("run", "time", "seconds", "peak_memory")  # what differs from run to run
 COUNT = 12
 
 
@@ -28,100 +22,6 @@ def dozen(folder):
     for n in range(COUNT):
         write(folder / "in" / f"{n:02}.{'tif' if n % 3 else 'png'}", picture(100 + 10 * n))
     return folder
-
-
-def shard(folder, text, *more) -> int:
-    return run_in(folder, "--shard", text, *more)
-
-
-def merged(folder) -> int:
-    return merge(parse_merge([str(folder / "out")]))
-
-
-def images(folder) -> list[dict]:
-    """Of run.json, without what differs from run to run."""
-    found = report(folder)[0]["images"]
-    return [{key: r[key] for key in r if key not in OF_A_RUN} for r in found]
-
-
-def shards_folder(folder) -> Path:
-    return folder / "out" / SHARDS_FOLDER
-
-
-# --shard
-
-
-@pytest.mark.parametrize(
-    ("environment", "index"),
-    [
-        ({"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5"}, 2),
-        ({"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_MIN": "0", "JOB_COMPLETION_INDEX": "3"}, 0),
-        ({"JOB_COMPLETION_INDEX": "3", "AWS_BATCH_JOB_ARRAY_INDEX": "1"}, 3),
-        ({"AWS_BATCH_JOB_ARRAY_INDEX": "1"}, 1),
-    ],
-)
-def test_the_task_of_an_array_is_a_shard(environment, index):
-    assert shard_number("auto/4", environment) == ShardNumber(index, 4)
-    assert shard_number(f"{index}/4", {}) == ShardNumber(index, 4)
-
-
-@pytest.mark.parametrize(
-    ("text", "environment", "wanted"),
-    [
-        ("4/4", {}, "4/4: 0/4 to 3/4 were wanted"),
-        ("0/0", {}, "I/N or auto/N was wanted"),
-        ("0/100001", {}, "0/100001: 100000 shards at most"),
-        ("auto/999999999", {"JOB_COMPLETION_INDEX": "0"}, "100000 shards at most"),
-        ("-1/4", {}, "I/N or auto/N was wanted"),
-        ("1", {}, "I/N or auto/N was wanted"),
-        ("1/auto", {}, "I/N or auto/N was wanted"),
-        ("auto/auto", {}, "I/N or auto/N was wanted"),
-        ("\u0661/4", {}, "I/N or auto/N was wanted"),
-        ("auto/4", {}, "none of SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX, AWS_BATCH"),
-        ("auto/4", {"JOB_COMPLETION_INDEX": ""}, "JOB_COMPLETION_INDEX=: numbers"),
-        ("auto/4", {"SLURM_ARRAY_TASK_ID": "3"}, "SLURM_ARRAY_TASK_MIN=: numbers"),
-        (
-            "auto/4",
-            {"SLURM_ARRAY_TASK_ID": "4", "SLURM_ARRAY_TASK_MIN": "0"},
-            "auto/4 in task 4 of the array, counted from 0: 0/4 to 3/4 were wanted",
-        ),
-        ("auto/4", {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MIN": "2"}, "in task -1 of"),
-    ],
-)
-def test_what_is_no_shard_is_refused(text, environment, wanted):
-    with pytest.raises(argparse.ArgumentTypeError) as refused:
-        shard_number(text, environment)
-    assert wanted in str(refused.value)
-
-
-def test_a_wrong_shard_ends_with_2_and_a_line(capsys):
-    with pytest.raises(SystemExit) as ended:
-        parse(["in", "out", "--shard", "16/16"])
-    told = capsys.readouterr().err
-    assert ended.value.code == 2 and told.count("\n") == 1
-    assert "--shard: 16/16: 0/16 to 15/16 were wanted" in told
-
-
-# How images are divided
-
-
-def listed(sizes) -> list[Listed]:
-    return [Listed(f"{n:03}", f"{n:03}_label.tiff", [size, 0]) for n, size in enumerate(sizes)]
-
-
-def test_shards_take_about_as_long():
-    sizes = [1000, 10, 10, 10, 10, 500, 490, 5, 5, 0, 0, 0]
-    parts = divide(listed(sizes), 3)
-    assert sorted(i.name for part in parts for i in part) == [i.name for i in listed(sizes)]
-    assert [sum(sizes[int(i.name)] for i in part) for part in parts] == [1000, 520, 520]
-    assert all(part == sorted(part, key=lambda i: i.name) for part in parts)
-    assert divide(list(reversed(listed(sizes))), 3) == parts  # whatever order they come in
-    assert [len(part) for part in divide(listed([1, 1, 1, 1, 4]), 2)] == [1, 4]
-    assert [len(part) for part in divide(listed([0] * 12), 4)] == [3] * 4
-    assert [len(part) for part in divide(listed([7] * 2), 4)] == [1, 1]  # the others have none
-
-
-# Shards and one run
 
 
 @pytest.mark.parametrize("count", [1, 5, 16])
@@ -311,50 +211,6 @@ def test_what_can_not_be_read_is_told_by_one_shard_and_in_the_end(three, monkeyp
     assert merged(three) == 1 and "b.png: can't be read" in capsys.readouterr().err
 
 
-def test_one_list_is_made_however_many_tasks_come_at_once(three):
-    assert shard(three, "0/2") == 0
-    first = read_list(three / "out")
-    output = three / "other"
-    output.mkdir()
-    start = threading.Barrier(8)
-
-    def make(n):
-        start.wait()
-        write_list(output, type(first)(**{**vars(first), "input": str(n)}), f"run{n}")
-        seen.append(read_list(output).input)
-
-    seen: list[str] = []
-    threads = [threading.Thread(target=make, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(seen) == 8 and len(set(seen)) == 1
-    assert outputs(output) == [SHARDS_FOLDER]
-
-
-def test_a_list_that_another_machine_has_made_is_waited_for(three, monkeypatch):
-    """Network file systems show it late; what is gone for good ends the task."""
-    assert shard(three, "0/2") == 0
-    seen = [None, None, read_list(three / "out")]
-    monkeypatch.setattr("app.running.image_list._PATIENCE", 0)
-    monkeypatch.setattr("app.running.image_list.read_list", lambda _: seen.pop(0) if seen else None)
-    assert await_list(three / "out").count == 2
-    monkeypatch.setattr("app.running.image_list._DELAY", 0)
-    with pytest.raises(FileNotFoundError, match="the list is gone"):
-        await_list(three / "out")
-
-
-def test_a_damaged_list_is_told(three, capsys):
-    assert shard(three, "0/2") == 0
-    (shards_folder(three) / "list.json").write_text('{"images": [')
-    assert shard(three, "1/2") == 2 and merged(three) == 2
-    assert capsys.readouterr().err.count("is not what a shard has written; remove") == 2
-
-
-# Runs, tasks and merging at the same time
-
-
 def test_every_line_of_a_journal_names_run_and_shard(three, strike):
     strike("a.png", KeyboardInterrupt())
     seen = []
@@ -384,89 +240,3 @@ def test_a_crash_is_blamed_on_an_image_of_the_shard(three):
     assert blame_image(shards_folder(three) / "0", name, "SIGSEGV")
     assert merged(three) == 1
     assert "SIGSEGV" in report(three)[1]["a.png"]["error"]
-
-
-def test_shards_and_runs_keep_out_of_each_others_way(three, monkeypatch, capsys):
-    runs = three / "out" / RUNS_FOLDER
-    runs.mkdir(parents=True)
-    (runs / "x.lease").write_text("{}")
-    monkeypatch.setattr("app.running.shards.is_alive", lambda path, _now: path.stem == "x")
-    assert shard(three, "0/2") == 2
-    assert "a run without --shard is at work in this folder" in capsys.readouterr().err
-
-
-def test_merging_takes_nothing_from_a_shard_at_work(three, monkeypatch, capsys):
-    assert shard(three, "0/1") == 0
-    lease = shards_folder(three) / "0" / RUNS_FOLDER / "x.lease"
-    lease.parent.mkdir()
-    lease.write_text("{}")
-    alive = {"x"}
-    monkeypatch.setattr("app.running.shards.is_alive", lambda path, _now: path.stem in alive)
-    assert merged(three) == 0 and "still at work" in capsys.readouterr().err
-    assert lease.exists()
-    alive.clear()
-    assert merged(three) == 0 and not shards_folder(three).exists()
-
-
-# What merging warns of, and what it makes
-
-
-@pytest.mark.parametrize(
-    ("change", "wanted"),
-    [
-        ({"provider": "CUDAExecutionProvider"}, "differ in provider"),
-        ({"libraries": {"onnxruntime": "0.9"}}, "differ in onnxruntime"),
-        ({"instructions": ["avx2"]}, "differ in instruction sets"),
-        ({"graphs": [{"file": "other.onnx"}]}, "differ in graphs"),
-    ],
-)
-def test_shards_that_ran_on_other_things_are_warned_of(change, wanted, three, capsys):
-    assert shard(three, "0/2") == shard(three, "1/2") == 0
-    path = shards_folder(three) / "1" / "run.json"
-    whole = json.loads(path.read_text())
-    (about,) = whole["runs"].values()
-    about |= change
-    path.write_text(json.dumps(whole))
-    capsys.readouterr()
-    assert merged(three) == 0
-    told = capsys.readouterr().err
-    assert f"warning: shards {wanted}, so label images may differ a little" in told
-    assert told.count("warning") == 1 and "(0/2)" in told and "(1/2)" in told
-    graphs = [graph["file"] for graph in report(three)[0]["graphs"]]
-    assert ("other.onnx" in graphs) == ("graphs" in change)
-
-
-@pytest.mark.parametrize(
-    ("text", "known"),
-    [
-        (
-            "processor\t: 0\nflags\t\t: fpu avx2 sse4_2 ht amx_int8\n",
-            ["amx_int8", "avx2", "sse4_2"],
-        ),
-        ("processor\t: 0\nFeatures\t: fp asimd evtstrm\n", ["asimd"]),
-        ("", []),
-    ],
-)
-def test_the_instruction_sets_are_those_of_the_processor(text, known, tmp_path):
-    (tmp_path / "cpuinfo").write_text(text)
-    assert instruction_sets(tmp_path / "cpuinfo") == known
-
-
-def test_alike_shards_are_merged_without_a_warning(three, capsys):
-    assert shard(three, "0/2") == shard(three, "1/2") == 0
-    capsys.readouterr()
-    assert merged(three) == 0 and "warning" not in capsys.readouterr().err
-
-
-def test_there_is_one_report(three, capsys):
-    for n in range(2):
-        assert shard(three, f"{n}/2", "--results", "report") == 0
-    assert not (three / "out" / "report.html").exists()
-    assert merged(three) == 0
-    assert "report.html" in capsys.readouterr().err
-    assert (three / "out" / "report.html").read_text().count("c.png") > 0
-
-
-def test_merging_what_holds_no_shards_is_refused(three, capsys):
-    assert merged(three) == 2 and run_in(three) == 0 and merged(three) == 2
-    assert capsys.readouterr().err.count("no shards in this folder") == 2

@@ -1,8 +1,6 @@
 """``--stack each``: every plane by itself, all in one label stack with the axes of the image."""
 
-import dataclasses
 import tracemalloc
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,30 +12,17 @@ from app.files.label_stack import LabelWriter
 from app.files.labels import Labels, open_canvas
 from app.files.open import ImageError, claimed_size, open_image
 from app.files.stacks import ONE_PLANE, Grid, arrange, planes_of
-from app.ground import Ground
-from app.look import Look
-from app.outcome import Outcome, Plane, Prediction
+from app.outcome import Prediction
 from app.predict import Predictor
 from app.request import Request
-from app.running.records import messages, outcome_record
 from app.stack import segment_planes
 from app.stopwatch import Stopwatch
 from app.trial import Choice
-from tests.app.command_line import IMAGE, TOY, label, outputs, report_of_one, run_in
+from tests.app.command_line import IMAGE, TOY, outputs
 from tests.app.image_bytes import pages
+from tests.app.made_stacks import GROUND, LOOK, SHAPED, planes, write_ome
 from tests.app.odd_images import KEEP, SOURCE, animation
 from tests.app.tiff_sets import write_set
-
-
-def planes(count: int) -> np.ndarray:
-    """(count, 48, 56) uint8 of which none has the same cells as its neighbours."""
-    found = np.random.default_rng(0).integers(20, 25, (count, *IMAGE.shape), dtype=np.uint8)
-    for number, plane in enumerate(found):
-        if number % 3 < 2:
-            plane[2:18, 2:22] = 220
-        if number % 3 != 1:
-            plane[6 : 20 + number, 22:42] = 200
-    return found
 
 
 def cut(planes: np.ndarray) -> np.ndarray:
@@ -45,14 +30,8 @@ def cut(planes: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.pad(planes, ((0, 0), (0, 0), (0, 9)))[:, :41, :59])
 
 
-def write_ome(path, image, axes, **more) -> None:
-    options: dict[str, Any] = {"ome": True, "photometric": "minisblack", "compression": "zlib"}
-    tifffile.imwrite(path, image, metadata={"axes": axes}, **(options | more))
-
-
 WHOLE = (0, 0, *IMAGE.shape)
 FRAMES = [(plane, WHOLE, SOURCE, KEEP) for plane in planes(4)]
-SHAPED = planes(6).reshape(2, 3, *IMAGE.shape)
 RGB = np.stack([SHAPED[0], SHAPED[0] // 2, SHAPED[1]], -1)
 STACKS = {
     "time_and_depth.ome.tif": (lambda path: write_ome(path, SHAPED, "TZYX"), "TZ", (2, 3)),
@@ -292,63 +271,3 @@ def test_progress_is_told_by_planes(tmp_path, predictor):
         progress=lambda *step: told.append(step),
     )
     assert told == [("planes", done, 4) for done in range(5)]
-
-
-# ------------------------------------------------------------------------------- what is told
-
-
-GROUND = Ground(np.ones((1, 1), bool))
-LOOK = Look((0,), ((5.0, 90.0),), 1.4)
-
-
-def outcome_of(looks: list[Look], warnings: list[tuple[str, ...]]) -> Outcome:
-    choices = [Choice(look, LOOK, (), {}, None, GROUND, 0.0) for look in looks]
-    found = tuple(Plane(2, *about) for about in zip(choices, warnings, strict=True))
-    grid = Grid("Z", (len(found),), tuple((number,) for number in range(len(found))))
-    return Outcome(4, 5, 1, "uint8", None, 2 * len(found), ("DAPI",), choices[0], {}, grid, found)
-
-
-def test_many_planes_are_told_of_in_a_few_lines():
-    levels = [dataclasses.replace(LOOK, limits=((float(n), 99.0),)) for n in range(300)]
-    larger = [dataclasses.replace(LOOK, magnification=2.8)] * 50
-    odd = [("nothing stands out",)] * 498 + [(), ("a cell of 9 x 9 pixels",)]
-    record = outcome_record(outcome_of([*levels, *larger, *[LOOK] * 150], odd))
-    assert len(record["planes"]) == 500 and record["instances"] == 1000
-    assert record["planes"][7]["note"] == "shown with limits 7 to 99"
-    assert "note" not in record["planes"][499] and "warnings" not in record["planes"][498]
-    record |= {"image": "a.tif", "status": "done"}
-    record |= {"warnings": ["of the file", "nothing stands out", "a cell of 9 x 9 pixels"]}
-    assert list(messages(record)) == [
-        "a.tif: 300 of 500 planes shown with other limits; 50 in other ways",
-        "warning: a.tif: of the file",
-        "warning: a.tif: planes 0, 1, 2 and 495 more: nothing stands out",
-        "warning: a.tif: plane 499: a cell of 9 x 9 pixels",
-    ]
-
-
-def test_planes_that_are_shown_as_usual_are_not_told_of():
-    record = outcome_record(outcome_of([LOOK] * 3, [()] * 3))
-    assert "note" not in record and "look" not in record
-    assert (record["axes"], record["lengths"]) == ("Z", [3])
-
-
-def test_the_command_line_and_its_report(folder, capsys):
-    write_ome(folder / "in" / "a.ome.tif", SHAPED, "TZYX")
-    assert run_in(folder) == 1
-    assert "choose with --stack each, max or NUMBER" in capsys.readouterr().err
-    assert run_in(folder, "--stack", "4") == 0
-    one = label(folder)
-    # It was done in another way, so it is done again.
-    assert run_in(folder, "--stack", "each", "--resume") == 0
-    found = label(folder)
-    assert found.shape == SHAPED.shape
-    np.testing.assert_array_equal(found[1, 1], one)
-    whole, image = report_of_one(folder)
-    assert whole["stack"] == "each" and image["axes"] == "TZ" and image["lengths"] == [2, 3]
-    assert image["planes"][4]["plane"] == 4 and image["planes"][4]["position"] == [1, 1]
-    counts = [plane["instances"] for plane in image["planes"]]
-    assert counts == [int(found[place].max()) for place in np.ndindex(2, 3)]
-    assert image["instances"] == sum(counts)
-    made = (folder / "out" / "a_label.tiff").stat().st_mtime_ns
-    assert run_in(folder, "--stack", "each", "--resume") == 0
-    assert (folder / "out" / "a_label.tiff").stat().st_mtime_ns == made
