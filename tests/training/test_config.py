@@ -5,11 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import SettingsError
+from app.settings import WEIGHTS, SettingsError, load_settings
 from training.config import load_config
 
 CONFIGS = Path("training/configs").resolve()
 CHAIN = CONFIGS / "chain.toml"
+
+
+def test_the_numbers_of_the_shipped_weights_are_those_of_their_configuration():
+    # Own weights, exported with a configuration that extends it, begin with the same.
+    assert load_config(CONFIGS / "shipped.toml").method == load_settings(WEIGHTS).method
 
 
 @pytest.mark.parametrize(
