@@ -212,9 +212,14 @@ def write_weights(
             segmenter=graphs["segmenter"],
         )
         write_settings(settings, scratch)
-        for file in sorted(scratch.iterdir()):
-            file.rename(folder / file.name)
+        take_places(scratch, folder)
     return settings
+
+
+def take_places(made: Path, folder: Path) -> None:
+    """Move graphs, and after them the settings that name them, into a folder of weights."""
+    for file in sorted(made.iterdir(), key=lambda file: file.name == FILE_NAME):
+        file.replace(folder / file.name)
 
 
 def write_settings(settings: Settings, folder: Path) -> None:

@@ -17,7 +17,6 @@ segmenter's of 16-bit floats, which is slower there, for ``cuda`` alone.
 
 import dataclasses
 import logging
-import shutil
 import sys
 import tempfile
 from collections import defaultdict
@@ -39,13 +38,13 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from app.files.open import read_image
 from app.predict import Predictor
 from app.processor import Processor, available_threads
-from app.settings import FILE_NAME, Graph, Method, Settings, load_settings, sha256
+from app.settings import Graph, Method, Settings, load_settings, sha256
 from app.tile import magnify, pad
 from training.cells import cell_crop
 from training.command import command_parser, user_errors
 from training.data import Labelled, load_image
 from training.errors import InputError
-from training.export import ExportedDetector, ExportedSegmenter, write_settings
+from training.export import ExportedDetector, ExportedSegmenter, take_places, write_settings
 from training.half_floats import before_convolutions, halve, widen
 from training.integer_input import take_pixels
 from training.layout import image_path, read_split
@@ -120,15 +119,14 @@ def quantise_weights(folder: Path, data: Path) -> Settings:
         floats = graphs["cpu"]
         source, trained = folder / floats.file, floats.trained.removeprefix(_HALVED)
         stem = source.stem.removesuffix(_HALVES)
-        halves, integers = scratch / f"{stem}{_HALVES}.onnx", scratch / f"{stem}{_INTEGERS}"
+        integers = scratch / f"{stem}{_INTEGERS}"
+        halves = source if stem != source.stem else scratch / f"{stem}{_HALVES}.onnx"
         with tempfile.TemporaryDirectory() as name:
             wide, narrow = Path(name, "wide.onnx"), Path(name, "narrow.onnx")
             widen(source, wide)
             quantise(wide, narrow, batches, pixels)
             store(narrow, integers)
-            if source.name == halves.name:
-                shutil.copy(source, halves)
-            else:
+            if halves != source:
                 halve(wide, halves)
         return {
             "cpu": floats,
@@ -143,10 +141,8 @@ def quantise_weights(folder: Path, data: Path) -> Settings:
         also = make(settings.segmenter, segmenter, ExportedSegmenter.pixels, scratch)
         wide, made["cpu"] = made["cpu"], made.pop("cuda")
         settings = dataclasses.replace(settings, detector=made, segmenter=also)
-        graphs = sorted(scratch.iterdir())
         write_settings(settings, scratch)
-        for path in (*graphs, scratch / FILE_NAME):
-            path.replace(folder / path.name)
+        take_places(scratch, folder)
     if wide.file != made["cpu"].file:
         (folder / wide.file).unlink()
     return settings
