@@ -10,9 +10,10 @@ First, what the graphs find on the samples is compared with what graphs of float
 
 Then the time is taken. The organisers (baseline/cellseg_time_eval.py of JunMa11/NeurIPS-CellSeg)
 start the program once for each image, one at a time, and its start counts. The same is done here
-with ``sh predict.sh``, or with their docker command where --image names an image that Docker has
-(--gpus gives it GPUs). The images are the samples, images without a cell, and samples repeated up
-to each of the sizes, densely (about 860 cells a megapixel) and sparsely (190).
+with ``sh predict.sh``, its modules compiled as they are in the image, or with their docker command
+where --image names an image that Docker has (--gpus gives it GPUs). The images are the samples,
+images without a cell, and samples repeated up to each of the sizes, densely (about 860 cells a
+megapixel) and sparsely (190).
 
 The paper's equation, seconds = a megapixels + b instances + c, is fitted to the times: the sum of
 the squared relative errors is least, with a, b and c not negative. Only images with cells count,
@@ -25,6 +26,7 @@ CPU, 2 where the device can't be used.
 """
 
 import argparse
+import compileall
 import csv
 import dataclasses
 import json
@@ -100,6 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         samples = compare_samples(folder / "found", folder / "of_floats")
         images = make_images(folder / "images", options.megapixels)
+        compileall.compile_dir(ROOT / "app", quiet=1)
         repeats = [
             [
                 time_image(image, folder, options.device, *where)
