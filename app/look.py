@@ -45,6 +45,8 @@ class Wanted:
     levels: low and high grey level, of every channel.
     diameter: of the cells, pixels of the image.
     magnification: as in ``Look``.
+    cells: whether the user says that there are some: an image is then shown although nothing
+        stands out of its noise.
     """
 
     channels: tuple[int, ...] | None = None
@@ -52,6 +54,7 @@ class Wanted:
     levels: tuple[float, float] | None = None
     diameter: float | None = None
     magnification: float | None = None
+    cells: bool = False
 
     @property
     def limited(self) -> bool:
@@ -79,13 +82,14 @@ def usual_look(survey: Survey, method: Method, wanted: Wanted) -> Look:
     full = tuple(c for c, levels in enumerate(survey.channels) if not levels.empty)
     if wanted.channels is not None:
         channels = wanted.channels
-    elif not full and not wanted.limited:
+    elif not full and not _insists(survey, wanted):
         channels = ()
     elif survey.grey:
         channels = (0,)
     else:
         # Red, green and blue keep their places, one of four and more need not.
-        channels = full if len(survey.channels) > 3 else tuple(range(len(survey.channels)))
+        there = tuple(range(len(survey.channels)))
+        channels = full or there if len(there) > 3 else there
     magnification = wanted.factor(method) or scale_factor(survey.shape, method)
     return Look(channels, _limits(survey, channels, method, wanted), magnification)
 
@@ -126,6 +130,11 @@ def is_bright(look: Look, survey: Survey) -> bool:
     )
 
 
+def _insists(survey: Survey, wanted: Wanted) -> bool:
+    """Whether even channels are shown that seem to hold nothing but noise."""
+    return wanted.limited or (wanted.cells and all(levels.empty for levels in survey.channels))
+
+
 def _sparse(levels: Levels, low: float, high: float) -> float:
     """The level that is shown white where the usual one lies in the background's noise."""
     background = levels.percentile(_BACKGROUND)
@@ -155,7 +164,7 @@ def _limits(
     percentiles = wanted.percentiles or (method.low_percentile, method.high_percentile)
     return tuple(
         None
-        if survey.channels[c].empty and wanted.channels is None and not wanted.limited
+        if survey.channels[c].empty and wanted.channels is None and not _insists(survey, wanted)
         else limits_of(survey.channels[c], *percentiles)
         for c in channels
     )

@@ -1,5 +1,6 @@
 """What the user chose by hand of how images are shown, for one image; what can't be is refused."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from .files.arrays import ImageError
 from .look import Wanted
 from .settings import Method
+
+logger = logging.getLogger(__name__)
 
 Asked = tuple[int | str, ...]  # channels by their numbers from 0, or by their names in the file
 
@@ -54,7 +57,7 @@ def channel_numbers(
 
     Args:
         path: for messages.
-        channels: numbers and names, whatever their case.
+        channels: numbers and names, whatever their case; a number that is too high may be a name.
         count: channels of the image.
         names: of each of them, or none.
 
@@ -64,10 +67,12 @@ def channel_numbers(
     """
     numbers: list[int] = []
     for channel in channels:
-        if isinstance(channel, int):
-            found = [channel] if channel < count else []
-        else:
-            found = [n for n, name in enumerate(names) if name.casefold() == channel.casefold()]
+        found = [n for n, name in enumerate(names) if name.casefold() == str(channel).casefold()]
+        if isinstance(channel, int) and channel < count:
+            if found and found != [channel]:
+                what = "channel %d is taken by its number, not the one of this name, which is %d"
+                logger.warning(what, channel, found[0])
+            found = [channel]
         if len(found) != 1:
             problem = f"there are {len(found)} channels" if found else "there is no channel"
             raise ImageError(f"{path}: {problem} {channel}; {_inventory(count, names)}")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -185,7 +186,7 @@ def predict(
     Raises:
         MemoryError: there is not enough.
     """
-    watch, wanted = watch or Stopwatch(), wanted or Wanted()
+    watch, wanted = watch or Stopwatch(), replace(wanted or Wanted(), cells=boxes is not None)
     with watch("survey"):
         seen = survey(image)
     with watch("look"):
@@ -205,8 +206,7 @@ def predict(
     how = crop_batch, canvas, watch.progress, kept
     with watch("segment"):
         outlined = outline(normal, places, segmenter, method, *how)
-    labels = outlined.labels
-    stay = labels.numbers[1:] > 0
+    labels, stay = outlined.labels, outlined.labels.numbers[1:] > 0
     return Prediction(labels, places[stay], scores[stay], outlined.confidences[stay], choice)
 
 

@@ -131,7 +131,8 @@ class Segmenter:
             raise TypeError(f"array={str(array)!r}: an array was wanted; read the file first")
         if not isinstance(axes, str | None):
             raise ValueError(f"axes={axes!r}: a letter for each axis was wanted, such as 'CYX'")
-        given = np.asarray(array)
+        filled = getattr(array, "filled", None)  # of a masked array; NumPy leaves the mask aside
+        given = np.asarray(filled(0) if filled else array)
         image = to_image(given, axes, stack)
         asked = None if channels is None else _numbers(channels)
         wanted = _wanted(percentiles, levels, diameter, magnification)

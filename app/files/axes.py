@@ -103,7 +103,7 @@ def _choose(
     if total == 1:
         return np.asarray(planes[(0,) * len(lengths)])
     if stack == "max":
-        return np.asarray(planes.max(tuple(range(len(lengths)))))
+        return np.asarray(np.fmax.reduce(planes, tuple(range(len(lengths)))))  # not of NaN
     if stack == "refuse":
         raise ValueError(
             f"axes {axes}: {total} planes were found, and one image was wanted; give stack='max' "

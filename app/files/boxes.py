@@ -21,6 +21,9 @@ _WANTED = (
 )
 
 
+_NO_GEOJSON = ValueError, LookupError, TypeError, AttributeError, RecursionError, ArithmeticError
+
+
 class BoxesError(ValueError):
     """A file of boxes that can't be used: names it, the line or feature, and what is wrong."""
 
@@ -44,6 +47,8 @@ def read_boxes(path: Path, only: str | None = None) -> Boxes:
     Raises:
         BoxesError: it is neither, or a box is none.
     """
+    if path.exists() and not path.is_file():  # what a pipe held can't be known again by --resume
+        raise BoxesError(f"{path}: is no file; {_WANTED} was wanted")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -53,8 +58,9 @@ def read_boxes(path: Path, only: str | None = None) -> Boxes:
     found: dict[str, list[list[float]]] = defaultdict(list)
     is_json = text.lstrip().startswith(("{", "["))
     for where, image, values in (_features if is_json else _rows)(path, text, only):
-        x0, y0, x1, y1 = values
-        if not all(map(math.isfinite, values)) or not (x0 < x1 and y0 < y1):
+        with np.errstate(over="ignore"):
+            x0, y0, x1, y1 = np.array(values, np.float32).tolist()
+        if not all(map(math.isfinite, (x0, y0, x1, y1))) or not (x0 < x1 and y0 < y1):
             raise BoxesError(
                 f"{path}, {where}: x0 {x0:g}, y0 {y0:g}, x1 {x1:g}, y1 {y1:g} is no box; "
                 "x0 < x1 and y0 < y1 were wanted"
@@ -88,16 +94,25 @@ def check_boxes(path: Path, boxes: NDArray[np.float32] | None, shape: tuple[int,
 
 
 def _rows(path: Path, text: str, _only: str | None) -> Iterator[tuple[str, str, list[float]]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
-    missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
-    if missing:
-        raise BoxesError(f"{path}: has no column {', '.join(missing)}; {_WANTED} was wanted")
-    for row in rows:
-        where = f"line {rows.line_num}"
-        try:
-            yield where, row["image"], [float(row[name]) for name in _COLUMNS[1:]]
-        except (TypeError, ValueError) as error:
-            raise BoxesError(f"{path}, {where}: four numbers were wanted, not {row}") from error
+    rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
+    try:
+        names = next(rows, [])
+        if missing := [name for name in _COLUMNS if name not in names]:
+            raise BoxesError(f"{path}: has no column {', '.join(missing)}; {_WANTED} was wanted")
+        image, *sides = map(names.index, _COLUMNS)
+        for row in filter(None, rows):
+            where = f"line {rows.line_num}"
+            if len(row) != len(names) or not row[image].strip():
+                raise BoxesError(
+                    f"{path}, {where}: an image and numbers with decimal points, {len(names)} "
+                    f"fields in all, were wanted, not {', '.join(row)}"
+                )
+            try:
+                yield where, row[image].strip(), [float(row[side]) for side in sides]
+            except ValueError as error:
+                raise BoxesError(f"{path}, {where}: four numbers were wanted ({error})") from error
+    except csv.Error as error:
+        raise BoxesError(f"{path}: is no CSV ({error}); {_WANTED} was wanted") from error
 
 
 def _features(path: Path, text: str, only: str | None) -> Iterator[tuple[str, str, list[float]]]:
@@ -110,7 +125,7 @@ def _features(path: Path, text: str, only: str | None) -> Iterator[tuple[str, st
             if not isinstance(image, str):
                 raise BoxesError(f"{path}, feature {number}: names no image; {_WANTED} was wanted")
             yield f"feature {number}", image, [*points.min(0), *points.max(0)]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except _NO_GEOJSON as error:
         if isinstance(error, BoxesError):
             raise
         raise BoxesError(f"{path}: is no GeoJSON of outlines; {_WANTED} was wanted") from error

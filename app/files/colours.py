@@ -27,9 +27,9 @@ class Colours:
         is_decoded = photometric.name == "YCBCR" and page.compression in _DECODES_COLOUR
         if photometric.name in _OTHER_COLOURS and not is_decoded:
             raise ImageError(f"{path}: its colours are {photometric.name}; export it as RGB")
-        self.highest: int | None = None
-        if photometric is tifffile.PHOTOMETRIC.MINISWHITE:
-            self.highest = 2**page.bitspersample - 1
+        self.path = path
+        self.is_inverted = photometric is tifffile.PHOTOMETRIC.MINISWHITE
+        self.highest = 2**page.bitspersample - 1
         self.palette: NDArray[np.uint8] | None = None
         if photometric is tifffile.PHOTOMETRIC.PALETTE:
             colours = np.asarray(page.colormap).T  # of 16 bits, but some write only 8
@@ -40,14 +40,28 @@ class Colours:
         self.alpha = [first + k for k, kind in enumerate(extra) if kind in _ALPHA]
 
     def finish(self, block: NDArray[Any]) -> NDArray[Any]:
-        """(h, w, C) channels of (h, w, S) samples."""
+        """(h, w, C) channels of (h, w, S) samples.
+
+        Of several channels a palette in which nothing becomes darker is how a program displays the
+        first one; each has its levels.
+
+        Raises:
+            ImageError: several channels are numbers of colours.
+        """
         if block.dtype == np.bool_:
             block = block.astype(np.uint8)
-        if self.palette is not None:
-            return np.asarray(self.palette[block[:, :, 0]])
-        if self.highest is not None and block.dtype.kind == "u":
-            block = self.highest - block
         if self.alpha and block.shape[2] % self.samples == 0:
             stays = [k for k in range(block.shape[2]) if k % self.samples not in self.alpha]
             block = block[:, :, stays]
+        if self.palette is not None and block.shape[2] == 1:
+            return np.asarray(self.palette[block[:, :, 0]])
+        if self.palette is not None and (np.diff(self.palette.astype(np.int64), axis=0) < 0).any():
+            raise ImageError(
+                f"{self.path}: has {block.shape[2]} channels and a palette that is no scale from "
+                "dark to bright; export it as RGB, or each channel as grey"
+            )
+        if self.is_inverted and block.dtype.kind == "u":
+            return np.asarray(self.highest - block)
+        if self.is_inverted:  # levels with a sign, about the middle of their range
+            return -block if block.dtype.kind == "f" else ~block
         return block

@@ -76,7 +76,7 @@ def list_folder(folder: Path, recursive: bool = False, output: Path | None = Non
             identity = _identity(here)
             if identity in searched:
                 found.passed.append(Passed(here, _KNOWN))
-            elif here != folder and (identity == left_out or _is_output(here)):
+            elif here != folder and (identity == left_out or is_output(here)):
                 found.passed.append(Passed(here, _OUTPUT))
             else:
                 searched.add(identity)
@@ -207,7 +207,7 @@ def _reason(entry: os.DirEntry[str], path: Path) -> str:
         return identify(file.read(HEAD), suffix) or _NO_IMAGE
 
 
-def _is_output(folder: Path) -> bool:
+def is_output(folder: Path) -> bool:
     """Whether a run has written into a folder."""
     try:
         with (folder / _RUN).open("rb") as file:

@@ -24,6 +24,7 @@ from .stacks import ONE_PLANE, arrange, choose
 
 _MAX_CHANNELS = 256
 _FEW = 4  # images whose shapes are told
+_UNNAMED = "QI"  # letters of axes that may be anything
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class TiffImage:
         sides = self._planes.shape[:2]
         rows, columns = (slice(*s.indices(n)[:2]) for s, n in zip(window, sides, strict=True))
         with self._blamed():
-            return self._colours.finish(self._read(rows, columns))
+            return self._read(rows, columns)
 
     def planes(self) -> Iterator[Self]:
         """The planes of the grid, one after the other; each is open while it is the last one."""
@@ -188,13 +189,15 @@ class TiffImage:
         return numbers[choose(what, len(numbers), stack)]
 
     def _read(self, rows: slice, columns: slice) -> NDArray[Any]:
+        """(h, w, C): the plane, or the highest of several, NaN counting for nothing."""
+
         def plane(numbers: NDArray[np.int64]) -> NDArray[Any]:
             parts = [self._planes.read(int(number), rows, columns) for number in numbers]
-            return parts[0] if len(parts) == 1 else np.concatenate(parts, 2)
+            return self._colours.finish(parts[0] if len(parts) == 1 else np.concatenate(parts, 2))
 
         highest = plane(self._numbers[0])
         for numbers in self._numbers[1:]:
-            highest = np.maximum(highest, plane(numbers))
+            highest = np.fmax(highest, plane(numbers))
         return highest
 
     def _channel_names(self, series: tifffile.TiffPageSeries) -> list[str]:
@@ -228,15 +231,19 @@ class TiffImage:
 def _name_axes(axes: str, shape: tuple[int, ...]) -> str:
     """Call an axis without a name C where it is channels by its length."""
     long = [k for k, n in enumerate(shape) if n > 1 or axes[k] in "YX"]
-    if len(long) != 3 or "".join(axes[k] for k in long)[1:] != "YX" or axes[long[0]] not in "QI":
+    letters = "".join(axes[k] for k in long)
+    if len(long) not in (3, 4) or letters[-2:] != "YX" or not set("CS").isdisjoint(letters):
         return axes
-    a, b, c = (shape[k] for k in long)
+    by_length = sorted(long, key=lambda k: shape[k])
+    shortest, *_ = by_length
+    if shape[shortest] >= min(UNNAMED_CHANNELS, shape[by_length[1]]):
+        return axes
     named = list(axes)
-    if c < min(UNNAMED_CHANNELS, a, b):
-        for k, letter in zip(long, "YXC", strict=True):
+    if axes[shortest] in _UNNAMED:
+        named[shortest] = "C"
+    elif shortest == long[-1] and axes[long[-3]] in _UNNAMED:
+        for k, letter in zip(long[-3:], "YXC", strict=True):
             named[k] = letter
-    elif a < min(UNNAMED_CHANNELS, b, c):
-        named[long[0]] = "C"
     else:
         return axes
     logger.warning("axes %s of lengths %s are not named; read as %s", axes, shape, "".join(named))

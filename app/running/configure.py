@@ -108,6 +108,7 @@ def describe(options: argparse.Namespace, predictor: Predictor) -> tuple[Record,
         "input": str(Path(folder).resolve()),
         "provider": predictor.provider,
         "threads": options.threads,
+        "stack": options.stack,
         "libraries": made_by["libraries"],
     }
     return config, about

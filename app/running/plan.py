@@ -6,7 +6,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files.folder import Listing, describe_passed, list_folder, list_one, relative_name
+from ..files.folder import (
+    Listing,
+    describe_passed,
+    is_output,
+    list_folder,
+    list_one,
+    relative_name,
+)
 from ..files.labels import output_path
 from ..settings import sha256
 from .journal import DONE, FAILED, SETTLED, Record, identity
@@ -66,6 +73,11 @@ def list_images(source: Path, recursive: bool, output: Path) -> Listing:
             raise UsageError(
                 f"{output}: is the folder of the images; give another one for the output, so that "
                 "no label image is taken for an image"
+            )
+        if is_output(source):
+            raise UsageError(
+                f"{source}: is the output folder of a run, and label images are no images; "
+                "give a folder of images, or one image"
             )
         listing = list_folder(source, recursive, output)
     except OSError as error:

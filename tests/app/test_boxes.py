@@ -1,6 +1,7 @@
 """Boxes from the user's file: read, or refused with the line that is wrong."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -48,7 +49,12 @@ def test_the_extents_of_features(only, tmp_path):
         ("image,x0,y0,x1\na,1,2,3\n", "has no column y1; a CSV file with the columns"),
         ("", "has no column image, x0, y0, x1, y1"),
         ("image,x0,y0,x1,y1\na,1,2,3,4\na,1,2,x,4\n", "line 3: four numbers were wanted"),
-        ("image,x0,y0,x1,y1\na,1,2,3\n", "line 2: four numbers were wanted"),
+        ("image,x0,y0,x1,y1\na,1,2,3\n", "line 2: an image and numbers with decimal points, 5 f"),
+        ("image,x0,y0,x1,y1\na,1,5,2,5,3,5,4,5\n", "line 2: an image and numbers with decimal p"),
+        ("x0,y0,x1,y1,image\n1,2,3,4, \n", "line 2: an image and numbers"),
+        ("image,x0,y0,x1,y1\na,1,2,1e39,4\n", "is no box"),
+        ("image,x0,y0,x1,y1\n" + "a" * 200_000 + ",1,2,3,4\n", "is no CSV (field larger than"),
+        ([feature([[[1, 1], [10**400, 5]]], image="a")], "is no GeoJSON"),
         ("image,x0,y0,x1,y1\na,3,2,3,4\n", "line 2: x0 3, y0 2, x1 3, y1 4 is no box"),
         ("image,x0,y0,x1,y1\na,1,2,nan,4\n", "is no box"),
         ([feature(SQUARE)], "feature 0: names no image"),
@@ -72,3 +78,14 @@ def test_what_is_no_text(tmp_path):
         read_boxes(tmp_path / "boxes")
     with pytest.raises(BoxesError, match="can't be read"):
         read_boxes(tmp_path / "gone")
+
+
+def test_what_is_no_file_can_not_be_known_again(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BoxesError, match="pipe: is no file; a CSV file with the columns"):
+        read_boxes(tmp_path / "pipe")
+
+
+def test_spaces_around_a_name_and_empty_lines(tmp_path):
+    found = read_boxes(write(tmp_path, "image,x0,y0,x1,y1\n\n b.png ,1,2,3,4\n"))
+    np.testing.assert_array_equal(found["b.png"], [[1, 2, 3, 4]])

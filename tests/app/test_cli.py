@@ -64,6 +64,13 @@ def test_what_is_passed_over_is_named(folder, capsys):
     assert "no image in this folder" in (told := capsys.readouterr().err) and "scan.nd2" in told
 
 
+def test_label_images_are_no_images(folder, capsys):
+    write(folder / "in" / "one.png")
+    assert run(folder / "in", folder / "out") == 0
+    assert run(folder / "out", folder / "again") == 2
+    assert "out: is the output folder of a run" in capsys.readouterr().err
+
+
 def test_one_file_as_input(folder):
     write(folder / "in" / "one.png")
     assert run(folder / "in" / "one.png", folder / "deep" / "out") == 0

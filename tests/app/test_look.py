@@ -118,6 +118,15 @@ def test_what_is_wanted_takes_the_place_of_the_usual():
     assert usual(image, both) == Look((1,), ((1.0, 2.0),), METHOD.usual_diameter / 10)
 
 
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_where_cells_are_known_to_be_noise_is_shown(count):
+    image = stack(*(noise(c) for c in range(count)))
+    look = usual(image, Wanted(cells=True))
+    assert look.channels and None not in look.limits
+    full = stack(dark(1), noise(2))
+    assert usual(full, Wanted(cells=True)) == usual(full)
+
+
 def test_wanted_knows_what_is_settled():
     assert not NOTHING.limited and not NOTHING.magnified
     assert Wanted(percentiles=(0, 100)).limited and Wanted(levels=(0, 1)).limited

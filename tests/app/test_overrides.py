@@ -29,6 +29,16 @@ def test_several_channels_in_the_order_they_are_given(folder):
     assert image["look"]["channels"] == [2, 1] and image["look"]["names"] == ["Pan CK", "CD45"]
 
 
+@pytest.mark.parametrize(("given", "number"), [("488", 1), ("405", 0), ("1", 1)])
+def test_a_channel_whose_name_is_a_number(given, number, folder):
+    write_ome(folder / "in" / "a.ome.tif", ["405", "488", "1"])
+    assert run_in(folder, "--channels", given) == 0
+    image = report_of_one(folder)[1]
+    assert image["look"]["channels"] == [number]
+    told = "channel 1 is taken by its number, not the one of this name, which is 2"
+    assert image["warnings"] == [told] * (given == "1")
+
+
 def test_channels_without_names(folder):
     write(folder / "in" / "a.png", np.dstack([BLANK, IMAGE, BLANK]))
     assert run_in(folder, "--channels", "1") == 0

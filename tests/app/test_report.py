@@ -232,4 +232,14 @@ def test_of_a_stack_the_plane_with_most_cells_is_shown(made):
     assert columns(page)["a.tif"][2:4] == ["0.7", "0.2"]  # one of five touches the edge
 
 
+def test_an_image_is_opened_as_its_own_run_opened_it(made):
+    made.done("a.tif", run="earlier")
+    made.run["stack"] = "0"  # of the last run
+    made.run["runs"]["earlier"] = {"stack": "1"}
+    planes = np.stack([np.zeros((60, 80), np.uint8), picture_of(disc_labels())])
+    grey = {"metadata": {"axes": "ZYX"}, "photometric": "minisblack"}
+    tifffile.imwrite(made.inputs / "a.tif", planes, **grey)
+    assert decoded(pictures(made.report())[0])[15, 15].min() > 150
+
+
 # Which images are to be looked at.

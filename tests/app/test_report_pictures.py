@@ -211,3 +211,13 @@ def test_a_zoomable_page_that_cannot_be_written_costs_only_itself(made, monkeypa
     page = made.report()
     assert "its zoomable page can't be written" in page.text
     assert decoded(pictures(page)[0])[15, 15].min() > 150  # of the image
+
+
+def test_no_folder_of_others_is_replaced_by_tiles(made, monkeypatch):
+    made.done("a.png")
+    monkeypatch.setattr(gathering, "MAX_SIDE", 70)
+    (made.outputs / "a_zoom").mkdir()
+    (made.outputs / "a_zoom" / "b_label.tiff").write_text("another image's")
+    page = made.report()
+    assert "its zoomable page can't be written" in page.text and "holds b_label.tiff" in page.text
+    assert (made.outputs / "a_zoom" / "b_label.tiff").read_text() == "another image's"

@@ -98,6 +98,7 @@ def test_what_is_not_finite(dtype, segmenter):
     image = IMAGE.astype(dtype)
     image[0, :3] = np.nan, np.inf, -np.inf
     np.testing.assert_array_equal(segmenter.segment(image).labels, LABEL)
+    assert not segmenter.segment(np.ma.masked_array(image, True)).labels.any()
     image[:] = np.nan
     assert not segmenter.segment(image).labels.any()
 

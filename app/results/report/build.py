@@ -44,9 +44,9 @@ def write_report(folder: Path, run: Mapping[str, Any], inputs: Path | None = Non
     """
     records = run["images"]
     limits = budget(sum(record["status"] == "done" for record in records))
-    stack = str(run.get("stack", "refuse"))
     entries = [
-        gather(record, folder, inputs or _input(record, run), stack, limits) for record in records
+        gather(record, folder, inputs or _input(record, run), _stack(record, run), limits)
+        for record in records
     ]
     done = [entry for entry in entries if entry.is_done]
     if done and all(math.isfinite(entry.pixel_area) for entry in done):
@@ -64,8 +64,17 @@ def write_report(folder: Path, run: Mapping[str, Any], inputs: Path | None = Non
 
 def _input(record: Mapping[str, Any], run: Mapping[str, Any]) -> Path | None:
     """The folder of an image, by the run that made it."""
-    folder = run.get("runs", {}).get(record.get("run"), {}).get("input")
+    folder = _of_its_run(record, run).get("input")
     return Path(folder) if folder else None
+
+
+def _stack(record: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    """By what an image was opened; earlier versions told it of the last run alone."""
+    return str(_of_its_run(record, run).get("stack", run.get("stack", "refuse")))
+
+
+def _of_its_run(record: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(run.get("runs", {}).get(record.get("run"), {}))
 
 
 def _sorted(entries: Sequence[Entry]) -> list[Shown]:

@@ -24,6 +24,7 @@ from ..shrink import fit, shrink_labels
 from .text import fill, quote, text
 
 TILE = 512  # pixels
+_LAYERS = "image", "lines"
 _QUALITY = 85  # of JPEG, 0-100
 _COMPRESSION = 1  # of PNG: fast, and most of it is empty
 _GAIN = 1.6  # of lines at each halving, which would else fade to a half
@@ -49,9 +50,11 @@ def write_zoom(
         The path of the page.
 
     Raises:
-        OSError: the folder can't be written to, or is full.
+        OSError: the folder can't be written to, or is full; or what is there holds other files.
     """
     page, tiles = (base.with_name(base.name + end) for end in ("_zoom.html", "_zoom"))
+    if others := sorted({path.name for path in tiles.glob("*")} - set(_LAYERS)):
+        raise FileExistsError(f"{tiles} is no such folder, for it holds {others[0]}")
     small = shrink_labels(labels, boxes, fit(labels.shape, MAX_SIDE))
     part = scratch_path(tiles, "part")
     shutil.rmtree(part, ignore_errors=True)
@@ -103,7 +106,7 @@ class _Pyramid:
         while max(labels.shape) > TILE << self.top:
             self.top += 1
         for level in range(self.top + 1):
-            for layer in ("image", "lines"):
+            for layer in _LAYERS:
                 (folder / layer / str(level)).mkdir(parents=True)
 
     def write(self, level: int, x: int, y: int) -> _Tile | None:
