@@ -36,7 +36,7 @@ from app.processor import available_threads
 from app.segment import round_boxes
 from app.settings import Method, load_settings
 from benchmarks.memory import DENSE, ROOT, make_image
-from training.config import load_config
+from training.config import load_config, model_of
 from training.epochs import window_starts
 from training.export import ExportedDetector, ExportedSegmenter
 from training.initial_weights import load_graph
@@ -59,13 +59,7 @@ def main() -> None:
     torch.set_num_threads(available_threads())
     ours = Predictor(options.weights, "cpu", available_threads())
     method = replace(ours.method, look_pixels=0)
-    settings = load_settings(options.weights)
-    stages = load_config(_CONFIG).stages
-    detector = ExportedDetector(Detector(stages["finish"].size))
-    segmenter = ExportedSegmenter(Segmenter(stages["segmenter"].size), method.crop_size)
-    some = torch.rand((1, 3, 2 * method.crop_size, 2 * method.crop_size)) * 255
-    load_graph(detector.detector, options.weights / settings.detector["cpu"].file, some)
-    load_graph(segmenter.segmenter, options.weights / settings.segmenter["cpu"].file, some)
+    detector, segmenter = load_networks(options.weights, method)
     print(head(["image", "megapixels", "instances", "eager, s", "ours, s", "ratio"]))
     with tempfile.TemporaryDirectory() as name:
         images = find_images(ROOT / "samples" / "images")
@@ -86,6 +80,19 @@ def main() -> None:
                 f"| {slow / fast:.1f} |",
                 flush=True,
             )
+
+
+def load_networks(weights: Path, method: Method) -> tuple[ExportedDetector, ExportedSegmenter]:
+    """The networks of a folder of weights as PyTorch has them."""
+    # Of the last stages, which made the weights.
+    sizes = {model_of(stage): stage.size for stage in load_config(_CONFIG).stages.values()}
+    detector = ExportedDetector(Detector(sizes["detector"]))
+    segmenter = ExportedSegmenter(Segmenter(sizes["segmenter"]), method.crop_size)
+    settings = load_settings(weights)
+    some = torch.rand((1, 3, 2 * method.crop_size, 2 * method.crop_size)) * 255
+    load_graph(detector.detector, weights / settings.detector["cpu"].file, some)
+    load_graph(segmenter.segmenter, weights / settings.segmenter["cpu"].file, some)
+    return detector, segmenter
 
 
 def median_seconds(work: Callable[[], object], runs: int) -> float:

@@ -56,6 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.write:
         slide = make_slide(options.megapixels, options.glass)
+        options.write.parent.mkdir(parents=True, exist_ok=True)
         tifffile.imwrite(options.write, slide, tile=(512, 512), compression="zlib")
         return
     predictor = Predictor(WEIGHTS, "cpu", available_threads())

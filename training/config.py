@@ -8,6 +8,7 @@ needs only what differs from that; stages and systems it has its own. Unknown an
 errors.
 """
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -44,7 +45,7 @@ class StageConfig:
     """Passes over all windows (detector) or cells (segmenter); 0 where ``steps`` is given."""
     batch: Count
     """Of all processes together."""
-    seed: int
+    seed: Amount
     workers: Amount
     """Processes that make batches beside the training; 0 makes them in the training itself."""
 
@@ -276,6 +277,11 @@ def _check_stage(stage: Stage, path: Path, within: str) -> None:
         raise SettingsError(
             f"{path}: {within}crop is {side}; a multiple of {detector.GRANULARITY} was wanted"
         )
+    for name, factor in stage.factors.items():
+        if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
+            raise SettingsError(
+                f"{path}: {within}factors.{name} is {factor!r}; a number from 0 on was wanted"
+            )
     for key in _PAIRS:
         pair = getattr(stage, key, [1.0, 1.0])
         if len(pair) != 2 or pair[0] > pair[1]:

@@ -158,7 +158,12 @@ def main(arguments: list[str] | None = None) -> int:
         options.folder.mkdir(parents=True, exist_ok=True)
         for row in rows:
             image = image_path(options.data, row).resolve(strict=True)
-            (options.folder / row["image"]).symlink_to(image)
+            link = options.folder / row["image"]
+            if link.is_symlink() and link.resolve() == image:
+                continue
+            if link.exists() or link.is_symlink():
+                raise InputError(f"{link}: is there and is not {image}; give another folder")
+            link.symlink_to(image)
     return 0
 
 

@@ -19,6 +19,7 @@ LABEL_SUFFIX = "_label.tiff"
 COLUMNS = ("name", "image", "source", "modality", "split")
 # Source of windows that are kept as they were shown to the model that labelled them.
 PSEUDO_SOURCE = "pseudo"
+UNKNOWN = "unknown"  # the modality of an image of which it isn't told
 
 
 def image_path(root: Path, row: dict[str, str]) -> Path:

@@ -19,6 +19,7 @@ from training.augment.geometry import jitter_box, label_boxes, warp
 from training.cells import SegmenterSamples, cell_crop
 from training.config import DetectorConfig, SegmenterConfig
 from training.data import Labelled
+from training.errors import InputError
 from training.judge import group_means
 from training.losses import detection_loss, paired_iou, segmentation_loss
 from training.models.detector import GRANULARITY, Detector
@@ -136,6 +137,10 @@ class SegmenterTask:
         self.model: nn.Module = Segmenter(config.size)
         self.samples = SegmenterSamples(train, list(unlabelled), config, method)
         self.val = [(v.modality, *_cells(v, method)) for v in val if len(v.ids)]
+        if not self.val:
+            raise InputError(
+                "no image of split val has a cell in its label; give labels with cells"
+            )
 
     def collate(self, items: list[Any]) -> Any:
         return default_collate(items)

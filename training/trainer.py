@@ -31,6 +31,8 @@ _KEYS = (
     *("model", "stage", "weights", "averaged", "optimiser"),
     *("random", "seconds", "rows", "step", "steps"),
 )
+# Of a stage, while it is trained.
+_MAY_CHANGE = "steps", "epochs", "workers", "checkpoint_steps", "validation_steps"
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # from glibc's <malloc.h>
 
 
@@ -45,7 +47,7 @@ class Trainer:
 
     Raises:
         SettingsError: the processes can't share a batch evenly.
-        InputError: the checkpoint is of another model.
+        InputError: the checkpoint is of another model, or of a stage with other numbers.
     """
 
     def __init__(self, task: Task, method: Method, folder: Path) -> None:
@@ -184,6 +186,13 @@ class Trainer:
                 f"{path}: is of a {' '.join(found)}, but the stage trains a {' '.join(wanted)}; "
                 "give another folder for the run, or delete it"
             )
+        for key, value in dataclasses.asdict(self.config).items():
+            before = state["stage"].get(key, value)  # what an earlier version didn't know
+            if key not in _MAY_CHANGE and before != value:
+                raise InputError(
+                    f"{path}: was begun with {key} {before!r}, and now it is {value!r}; set it "
+                    "back, or give another folder for the run"
+                )
         load_weights(self.model, path, state["weights"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -57,7 +57,7 @@ def test_a_checkpoint_is_scored_where_no_image_is_of_probe(
     folders = [str(folder / "one") for folder in (tmp_path / "a", copied)]
     assert main([str(SHIPPED), str(tiny_data), *(f"{f}/best.pt" for f in folders)]) == 0
     printed = capsys.readouterr().out
-    assert all(f"| {folder} | " in printed for folder in folders)
+    assert all(f"| {folder}/best.pt | " in printed for folder in folders)
 
 
 def test_the_checkpoint_of_a_segmenter_is_refused(

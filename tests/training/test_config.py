@@ -45,6 +45,9 @@ def test_the_numbers_of_the_shipped_weights_are_those_of_their_configuration():
         ("[method]", "extends = 'folder'\n[method]", "folder: can't be read"),
         ("[resources]", "[[resources]]", "'resources' is .*; a table was wanted"),
         ("[method]", "[method", "wrong.toml: not valid TOML"),
+        ("seed = 1", "seed = -1", "'stage.first.seed' is -1; a number from 0"),
+        ("factors = {}", "factors = {dsb = '3'}", "factors.dsb is '3'; a number from 0 on was"),
+        ("factors = {}", "factors = {dsb = -1}", "factors.dsb is -1; a number from 0 on was"),
         ('"bfloat16"', '"half"', "stage.first.precision is 'half'; wanted bfloat16 or float32"),
     ],
 )

@@ -25,3 +25,14 @@ def test_a_split_is_linked_into_a_folder(tiny_data, tmp_path):
     names = sorted(path.name for path in (tmp_path / "val").iterdir())
     assert names == [f"disc{number}.png" for number in range(4, 8)]
     assert find_images(tmp_path / "val")[0].read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "val" / names[1]).unlink()
+    assert link_split([str(tiny_data), "val", str(tmp_path / "val")]) == 0
+    assert sorted(path.name for path in (tmp_path / "val").iterdir()) == names
+
+
+def test_no_file_of_others_is_taken_for_a_link(tiny_data, tmp_path, capsys):
+    (tmp_path / "disc5.png").write_text("mine")
+    with pytest.raises(SystemExit):
+        link_split([str(tiny_data), "val", str(tmp_path)])
+    assert "disc5.png: is there and is not " in capsys.readouterr().err
+    assert (tmp_path / "disc5.png").read_text() == "mine"

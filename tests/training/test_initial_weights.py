@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from app.settings import WEIGHTS, load_settings
+from benchmarks.eager import load_networks
 from training.export import ExportedDetector, ExportedSegmenter, export
 from training.half_floats import halve
 from training.initial_weights import load_start
@@ -77,3 +79,12 @@ def test_a_graph_of_another_size(tmp_path):
     export(ExportedSegmenter(Segmenter("slimmer").eval(), 64), tmp_path / "graph.onnx")
     with pytest.raises(ValueError, match=r"graph.onnx: encoder.0.0.0.weight: \(16, 3, 3, 3\) was"):
         load_start(Segmenter("slim"), tmp_path / "graph.onnx", lambda: torch.rand(1, 3, 64, 64))
+
+
+def test_the_shipped_graphs_are_those_of_the_last_stages():
+    detector, segmenter = load_networks(WEIGHTS, load_settings(WEIGHTS).method)
+    crops = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        (masks,) = segmenter(crops)
+        boxes, scores = detector(crops)
+    assert masks.shape == (2, 64, 64) and boxes.shape == (*scores.shape, 4)

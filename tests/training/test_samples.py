@@ -48,7 +48,11 @@ def test_mixup_shows_both_images_and_asks_for_both(tiny_images, tiny_config):
         tiny_images[0], [], dataclasses.replace(config, mixup=1.0), tiny_config.method
     )
     assert len(plain.names(0)) == 4 and len(mixed.names(0)) == 5
-    assert len(mixed[0][1]) >= len(plain[0][1])
+    # Both begin with the same mosaic.
+    assert len(mixed[0][1]) > len(plain[0][1])
+    assert (mixed[0][1][: len(plain[0][1])] == plain[0][1]).all()
+    half = plain[0][0].float() / 2
+    assert (mixed[0][0].float() >= half.floor()).all() and (mixed[0][0].float() > half + 1).any()
     last = plain.last_start * config.batch
     assert len(plain.names(last)) == len(mixed.names(last)) == 1
 

@@ -11,6 +11,7 @@ import torch
 from tests.app.make_toy_graphs import RESOURCES
 from training import averaged, export, trainer
 from training.config import KINDS, Config
+from training.errors import InputError
 from training.optimiser import learning_rate
 from training.tasks import DetectorTask, SegmenterTask, box_f1
 from training.train import main
@@ -169,6 +170,26 @@ def test_a_loss_that_is_not_finite_stops_the_run(make_task, tiny_config, tmp_pat
     with pytest.raises(FloatingPointError, match=r"step 0.*disc\d.*lower the learning rate"):
         Trainer(make_task(Diverges), tiny_config.method, tmp_path).run()
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_run_goes_on_with_its_own_numbers_alone(make_task, tiny_config, tmp_path):
+    Trainer(make_task(SegmenterTask), tiny_config.method, tmp_path).run()
+    images, stage = _images(make_task), stage_of(SegmenterTask, tiny_config)
+    other = dataclasses.replace(stage, steps=stage.steps + 1, workers=0, checkpoint_steps=1)
+    task = SegmenterTask(other, tiny_config.method, *images)
+    longer = Trainer(task, tiny_config.method, tmp_path)
+    assert longer.step == stage.steps < longer.steps
+    changed = dataclasses.replace(stage, learning_rate=0.5)
+    task = SegmenterTask(changed, tiny_config.method, *images)
+    with pytest.raises(InputError, match=r"was begun with learning_rate .*, and now it is 0\.5; "):
+        Trainer(task, tiny_config.method, tmp_path)
+
+
+def test_cells_to_validate_on_are_wanted_before_training(make_task, tiny_config):
+    train, val = _images(make_task)
+    empty = [dataclasses.replace(image, ids=image.ids[:0]) for image in val]
+    with pytest.raises(InputError, match="no image of split val has a cell in its label"):
+        SegmenterTask(tiny_config.segmenter, tiny_config.method, train, empty)
 
 
 def test_learning_rate_rises_then_falls(tiny_config):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.training.conftest import CHAIN
+from tests.training.conftest import CHAIN, SHIPPED
 from training.cells import cell_crop, varied_crop
 from training.report.samples_picture import main
 
@@ -58,5 +58,7 @@ def test_they_can_be_drawn_with_their_outlines(tiny_data, tmp_path):
     assert main([str(CHAIN), "segmenter", str(tiny_data), str(picture), *options]) == 0
     drawn = cv2.imread(str(picture))
     assert drawn.shape == (164, 164, 3)
+    mixed = [str(SHIPPED), "wide", str(tiny_data), str(picture), *options]  # with unlabelled images
+    assert main(mixed) == 0
     green = (drawn == (0, 230, 0)).all(2)
     assert all(green[y : y + 82, x : x + 82].sum() > 40 for y in (0, 82) for x in (0, 82))

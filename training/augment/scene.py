@@ -15,6 +15,7 @@ from training.augment.packing import RODS, pack
 from training.augment.photometry import photometric
 from training.config import DetectorConfig, VariedConfig
 from training.data import Labelled
+from training.layout import UNKNOWN
 
 _INVERTED_GREY, _INVERTED_COLOUR = 0.12, 0.03  # probabilities, where there are artefacts
 
@@ -97,7 +98,9 @@ def colour(
         composite = fluorescence and rng.random() < config.composites
         image = stain(rng, image, label, side) if composite else _three(image)
         grey = not composite
-    return finish(rng, image, side, config, grey, drop=not fluorescence)
+    # One channel alone may show the cells of fluorescence, and of an image that may be that.
+    drop = sample.modality not in ("Fluo", UNKNOWN)
+    return finish(rng, image, side, config, grey, drop=drop)
 
 
 def finish(

@@ -15,7 +15,7 @@ from typing import TextIO
 from app.files.arrays import ImageError
 from app.files.atomic import atomic_write
 from training.errors import InputError
-from training.layout import COLUMNS, IMAGES, LABELS, METADATA, PSEUDO_SOURCE, label_path
+from training.layout import COLUMNS, IMAGES, LABELS, METADATA, PSEUDO_SOURCE, UNKNOWN, label_path
 
 RECORDS = "pseudo_labels.jsonl"
 
@@ -131,7 +131,7 @@ def remove(root: Path, names: list[str]) -> None:
 def write_metadata(root: Path, records: list[Record]) -> None:
     """Write the table of the windows that are trained on."""
     rows = [
-        (name, f"{name}.png", PSEUDO_SOURCE, "unknown", "train")
+        (name, f"{name}.png", PSEUDO_SOURCE, UNKNOWN, "train")
         for record in records
         for name in record.names
     ]

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.files.open import SUFFIXES, read_image
+from training.layout import UNKNOWN
 from training.prepare.run_lengths import Shape, coco_pixels, run_pixels, stack
 
-MODALITIES = ("BF", "DIC", "Fluo", "PC", "unknown")
+MODALITIES = ("BF", "DIC", "Fluo", "PC", UNKNOWN)
 
 Draw = Callable[[Shape], tuple[NDArray[Any], list[str]]]
 
@@ -237,7 +238,7 @@ def read_neurips(files: Sequence[Path], table: dict[str, dict[str, str]]) -> Ite
         elif re.fullmatch("train(ing)?labell?ed", folders[0]) and folders[-1] == "images":
             label = path.parents[1] / "labels" / f"{path.stem}_label.tiff"
             row = table.get(path.stem, {})
-            group, modality = row.get("group") or path.stem, row.get("modality") or "unknown"
+            group, modality = row.get("group") or path.stem, row.get("modality") or UNKNOWN
             yield Sample(path.stem, path, partial(_draw_file, label), group, modality)
         else:
             continue

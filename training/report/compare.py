@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows = read_split(options.data, *SPLITS)
         splits = [row["split"] for row in rows]
         images = list(zip(splits, load_rows(options.data, rows, method), strict=True))
-        scores = {str(path.parent): score(run, images, method) for path, run in detectors.items()}
+        scores = {str(path): score(run, images, method) for path, run in detectors.items()}
     print(table(scores))
     return 0
 

@@ -2,10 +2,12 @@
 
     python -m training.report.samples_picture CONFIG STAGE DATA OUT.jpg --sources dsb2018 --count 24
 
-The detector's have their cells framed in green, and what may be a cell, and is ignored in training,
-in orange; the segmenter's have the outline of their cell, in the boxes of the labels.
+The detector's have their cells framed in green, and those in orange that are too small and are
+ignored in training; the segmenter's have the outline of their cell, in the boxes of the labels.
+Of labelled images alone.
 """
 
+import dataclasses
 import sys
 from collections import Counter
 from pathlib import Path
@@ -51,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise InputError(
                 f"{options.stage} is no detector or segmenter stage of {options.config}"
             )
+        stage = dataclasses.replace(stage, unlabelled=0.0)
         images = load_some(options.data, config, options.sources, options.images)
         samples = (
             DetectorSamples(images, [], stage, config.method)
