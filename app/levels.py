@@ -4,6 +4,7 @@ One pass over the image, in blocks. Zero and fill values (no data, padding, satu
 part of the picture and count for nothing.
 """
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .files.arrays import Pixels, blocks
+from .fills import without_fills
 from .noise import is_noise
 
 CELL = 64  # pixels along each side of a cell of the map of what stands out
@@ -21,11 +23,6 @@ _BLOCK = 2048  # pixels along each side of what is counted at once; a multiple o
 # Values of a channel that percentiles are taken from where they can't be counted one by one.
 _MAX_VALUES = 2**22
 _COUNTED = (np.uint8, np.uint16)
-# A lowest or highest value that many pixels have in common, this far from all others, as a share of
-# their range, fills a place where nothing was recorded. It needs others of some variety.
-_MIN_FILL_GAP = 1.0
-_MIN_FILL_PIXELS = 10
-_MIN_VARIETY = 16
 RANGE = (0.5, 99.5)  # percentiles
 # Something stands out where means differ by this much more than they do in half of the cells.
 _STANDS_OUT = 2.5
@@ -107,22 +104,33 @@ def survey(image: Pixels) -> Survey:
     sampled: list[NDArray[Any]] = []
     shape = (count, -(-height // CELL), -(-width // CELL))
     spread = np.zeros(shape, np.float32)
-    grey = True
-    for y0, x0, y1, x1 in blocks(image.shape, _BLOCK):
-        block = image[y0:y1, x0:x1]
-        if not counted:
-            flat = block.reshape(-1, count)
-            sampled.append(flat if share == 1 else _drawn(flat, share, len(sampled)))
-        y, x = y0 // CELL, x0 // CELL
+
+    def look_at(block: NDArray[Any], y: int, x: int) -> bool:
+        """Fill in what a block tells; returns whether all of its channels are equal."""
+        equal = True
         first = np.ascontiguousarray(block[:, :, 0])
         of_first = _part(first, levels)
         for c in range(count):
             channel = np.ascontiguousarray(block[:, :, c])
             same = not c or bool((channel == first).all())
-            grey = grey and same
+            equal = equal and same
             part, bins = of_first if same else _part(channel, levels)
             histograms[c] += bins
             spread[c, y : y + part.shape[0], x : x + part.shape[1]] = part
+        return equal
+
+    with ThreadPoolExecutor(1) as beside:  # each block while the next one is read
+        looks: list[Future[bool]] = []
+        for y0, x0, y1, x1 in blocks(image.shape, _BLOCK):
+            block = image[y0:y1, x0:x1]
+            if not counted:
+                flat = block.reshape(-1, count)
+                sampled.append(flat if share == 1 else _drawn(flat, share, len(sampled)))
+            if looks:
+                looks[-1].result()  # no more than two blocks are in memory
+            looks.append(beside.submit(look_at, block, y0 // CELL, x0 // CELL))
+        equal = [look.result() for look in looks]
+    grey = all(equal)
     if counted:
         values = [np.arange(levels, dtype=np.float64)] * count
         counts = list(histograms)
@@ -173,42 +181,6 @@ def _part(channel: NDArray[Any], levels: int) -> tuple[NDArray[np.float32], NDAr
         return _spread(channel), np.zeros(0, np.int64)
     bins = cv2.calcHist([channel], [0], None, [levels], [0, levels])
     return _spread(channel), np.rint(bins.ravel()).astype(np.int64)
-
-
-def without_fills(
-    values: NDArray[np.float64], counts: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], tuple[float, ...]]:
-    """Leave out zero, levels that no pixel has, and fill values at either end, zero among them.
-
-    Args:
-        values: (K,) ascending; counts: (K,) pixels of each.
-
-    Returns:
-        The rest of both, and the fill values.
-    """
-    there = counts > 0
-    values, counts = values[there], counts[there]
-    fills: list[float] = []
-    while len(values) > _MIN_VARIETY:
-        halves = values / 2  # the difference of two levels may be too large for any number
-        ends = (
-            (0, halves[1] - halves[0], slice(1, None)),
-            (-1, halves[-1] - halves[-2], slice(None, -1)),
-        )
-        for end, gap, rest in ends:
-            # A few defective pixels are no part of the others' range.
-            total = np.cumsum(counts[rest])
-            few = min(_MIN_FILL_PIXELS, int(total[-1]) // 4)
-            first, last = np.searchsorted(total, (few, total[-1] - few - 1), side="right")
-            extent = halves[rest][last] - halves[rest][first]
-            if counts[end] >= _MIN_FILL_PIXELS and gap > _MIN_FILL_GAP * extent:
-                fills.append(float(values[end]))
-                values, counts = values[rest], counts[rest]
-                break
-        else:
-            break
-    there = values != 0
-    return values[there], counts[there], tuple(fills)
 
 
 def _count(column: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
