@@ -95,6 +95,9 @@ def open_session(
     # A thread that waits by spinning takes a core from those that work: another image's, and those
     # of this graph where two virtual cores are one real one (python -m benchmarks.folder).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # To plan which tensor takes another one's place costs half of the time that opening takes, and
+    # gains nothing, for the pool gives out again what is free (python -m benchmarks.memory).
+    options.enable_mem_reuse = processor == "cuda"
     # Warnings about the graph are of no use to who runs it; errors are raised.
     options.log_severity_level = 3
     if _PROVIDERS[processor] not in onnxruntime.get_available_providers():
