@@ -102,7 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         samples = compare_samples(folder / "found", folder / "of_floats")
         images = make_images(folder / "images", options.megapixels)
-        compileall.compile_dir(ROOT / "app", quiet=1)
+        if not options.image:
+            compileall.compile_dir(ROOT / "app", quiet=1)
         repeats = [
             [
                 time_image(image, folder, options.device, *where)

@@ -19,8 +19,6 @@ _WANTED = (
     "a CSV file with the columns image, x0, y0, x1, y1, or GeoJSON whose features have the name of "
     "their image as the property image"
 )
-
-
 _NO_GEOJSON = ValueError, LookupError, TypeError, AttributeError, RecursionError, ArithmeticError
 
 
@@ -59,13 +57,13 @@ def read_boxes(path: Path, only: str | None = None) -> Boxes:
     is_json = text.lstrip().startswith(("{", "["))
     for where, image, values in (_features if is_json else _rows)(path, text, only):
         with np.errstate(over="ignore"):
-            x0, y0, x1, y1 = np.array(values, np.float32).tolist()
-        if not all(map(math.isfinite, (x0, y0, x1, y1))) or not (x0 < x1 and y0 < y1):
+            x0, y0, x1, y1 = box = np.array(values, np.float32).tolist()
+        if not all(map(math.isfinite, box)) or not (x0 < x1 and y0 < y1):
             raise BoxesError(
                 f"{path}, {where}: x0 {x0:g}, y0 {y0:g}, x1 {x1:g}, y1 {y1:g} is no box; "
                 "x0 < x1 and y0 < y1 were wanted"
             )
-        found[image].append(values)
+        found[image].append(box)
     return {image: np.array(boxes, np.float32) for image, boxes in found.items()}
 
 

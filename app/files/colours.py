@@ -28,12 +28,15 @@ class Colours:
         if photometric.name in _OTHER_COLOURS and not is_decoded:
             raise ImageError(f"{path}: its colours are {photometric.name}; export it as RGB")
         self.path = path
-        self.is_inverted = photometric is tifffile.PHOTOMETRIC.MINISWHITE
-        self.highest = 2**page.bitspersample - 1
+        self.highest: int | None = None  # of levels of which 0 is white
+        if photometric is tifffile.PHOTOMETRIC.MINISWHITE:
+            self.highest = 2**page.bitspersample - 1
         self.palette: NDArray[np.uint8] | None = None
+        self.is_scale = True
         if photometric is tifffile.PHOTOMETRIC.PALETTE:
             colours = np.asarray(page.colormap).T  # of 16 bits, but some write only 8
             self.palette = (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)
+            self.is_scale = bool((self.palette[1:] >= self.palette[:-1]).all())
         extra = page.extrasamples or ()
         first = page.samplesperpixel - len(extra)
         self.samples = page.samplesperpixel
@@ -55,13 +58,13 @@ class Colours:
             block = block[:, :, stays]
         if self.palette is not None and block.shape[2] == 1:
             return np.asarray(self.palette[block[:, :, 0]])
-        if self.palette is not None and (np.diff(self.palette.astype(np.int64), axis=0) < 0).any():
+        if not self.is_scale:
             raise ImageError(
                 f"{self.path}: has {block.shape[2]} channels and a palette that is no scale from "
                 "dark to bright; export it as RGB, or each channel as grey"
             )
-        if self.is_inverted and block.dtype.kind == "u":
+        if self.highest is None:
+            return block
+        if block.dtype.kind == "u":
             return np.asarray(self.highest - block)
-        if self.is_inverted:  # levels with a sign, about the middle of their range
-            return -block if block.dtype.kind == "f" else ~block
-        return block
+        return -block if block.dtype.kind == "f" else ~block  # about the middle of their range

@@ -104,7 +104,7 @@ class CziImage:
         with self._blamed():
             highest = self._read(self._planes[0], rows, columns)
             for plane in self._planes[1:]:
-                highest = np.maximum(highest, self._read(plane, rows, columns))
+                highest = np.fmax(highest, self._read(plane, rows, columns))
         return highest
 
     def planes(self) -> Iterator[Self]:

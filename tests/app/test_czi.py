@@ -212,6 +212,13 @@ def test_a_stack_is_read_as_it_was_asked_for(tmp_path):
         read(path, "6")
 
 
+def test_what_is_nan_in_one_plane_is_that_of_the_others(tmp_path):
+    nothing = np.full(GREY.shape, np.nan, np.float32)
+    planes = GREY.astype(np.float32), nothing
+    path = put(tmp_path, *(Tile(plane, plane={"Z": z}) for z, plane in enumerate(planes)))
+    np.testing.assert_array_equal(read(path, "max")[:, :, 0], GREY)
+
+
 def test_each_plane_of_a_stack(tmp_path):
     path = put(tmp_path, *stack_tiles())
     planes = np.moveaxis(STACK[:12].reshape(6, 2, *GREY.shape), 1, 3)
