@@ -89,7 +89,7 @@ def load_networks(weights: Path, method: Method) -> tuple[ExportedDetector, Expo
     detector = ExportedDetector(Detector(sizes["detector"]))
     segmenter = ExportedSegmenter(Segmenter(sizes["segmenter"]), method.crop_size)
     settings = load_settings(weights)
-    some = torch.rand((1, 3, 2 * method.crop_size, 2 * method.crop_size)) * 255
+    some = [torch.rand((1, 3, 2 * method.crop_size, 2 * method.crop_size)) * 255]
     load_graph(detector.detector, weights / settings.detector["cpu"].file, some)
     load_graph(segmenter.segmenter, weights / settings.segmenter["cpu"].file, some)
     return detector, segmenter

@@ -27,7 +27,7 @@ from app.files.open import open_image
 from app.predict import Predictor, outline
 from app.processor import available_threads
 from training import train
-from training.checkpoints import read_checkpoint
+from training.checkpoints import CHECKPOINT, read_checkpoint
 from training.command import command_parser, user_errors
 from training.config import Config, SegmenterConfig, StageConfig, System, load_config
 from training.errors import InputError
@@ -109,7 +109,7 @@ class Study:
         """Train a stage to its end, with labels for the unlabelled images where it wants them."""
         if self.config.stages[name].unlabelled:
             self.label_unlabelled()
-        checkpoint = self.run / name / "checkpoint.pt"
+        checkpoint = self.run / name / CHECKPOINT
         if checkpoint.exists():
             state = read_checkpoint(checkpoint, keys=("step", "steps", "seconds"))
             if state["step"] == state["steps"]:
@@ -174,7 +174,7 @@ class Study:
 
     def hours(self, stage: str) -> float:
         """Hours that a stage was trained."""
-        return float(read_checkpoint(self.run / stage / "checkpoint.pt")["seconds"]) / 3600
+        return float(read_checkpoint(self.run / stage / CHECKPOINT)["seconds"]) / 3600
 
     def table(self) -> str:
         """The systems that are done, as Markdown; F1 on split ``val``."""

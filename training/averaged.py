@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from app.files.atomic import atomic_write
-from training.checkpoints import read_checkpoint
+from training.checkpoints import CHECKPOINT, read_checkpoint
 from training.command import command_parser, user_errors
 
 _PREFIX = "module."  # of what torch averages
@@ -40,7 +40,7 @@ def take_averaged(folder: Path) -> tuple[int, int]:
         OSError: there is no checkpoint, or best.pt can't be written.
         InputError: it is none of a training run.
     """
-    state = read_checkpoint(folder / "checkpoint.pt", keys=("averaged", *_ABOUT))
+    state = read_checkpoint(folder / CHECKPOINT, keys=("averaged", *_ABOUT))
     weights = {
         name.removeprefix(_PREFIX): value
         for name, value in state["averaged"].items()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from training.errors import InputError
 
+CHECKPOINT = "checkpoint.pt"  # of a run, in the folder of its stage; to resume from
 _TABLES = ("weights", "averaged", "stage", "method")  # what a training run writes as such
 
 

@@ -8,7 +8,7 @@ The content of a file tells which it is:
 - a checkpoint of the public YOLOX repository, such as its ``yolox_s.pth``, trained on COCO.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import onnx
@@ -26,13 +26,13 @@ _TORCH = (b"PK", b"\x80")  # how files of torch.save begin: zip archives, and pi
 _STEM, _CLASSES = "backbone.stem.conv.conv.weight", "head.cls_preds."
 
 
-def load_start(model: nn.Module, path: Path, draw: Callable[[], Tensor]) -> None:
+def load_start(model: nn.Module, path: Path, draw: Callable[[], Iterable[Tensor]]) -> None:
     """Load weights into a model of the same size.
 
     Args:
         model: is changed in place.
         path: the file.
-        draw: makes a batch as training has them, (B, 3, H, W) float, RGB in [0, 255]; called for
+        draw: makes batches as training has them, (B, 3, H, W) float, RGB in [0, 255]; called for
             a graph alone.
 
     Raises:
@@ -84,12 +84,14 @@ def load_yolox(detector: Detector, path: Path, state: Mapping[str, Tensor]) -> N
     load_weights(detector, path, found)
 
 
-def load_graph(model: nn.Module, path: Path, images: Tensor) -> None:
+def load_graph(model: nn.Module, path: Path, batches: Iterable[Tensor]) -> None:
     """Load an exported graph; its batch norms are set so that nothing changes for these images.
 
     A folded kernel w and bias b stand for a convolution by w and a batch norm whose mean and
     variance are those of the convolution's outputs, and whose weight and bias undo that but for b.
-    Arguments and errors as of ``load_start``; images is what ``draw`` makes there.
+    These have to be of many images: in training each batch brings a mean and a variance of its
+    own, and where that differs, so does what the model does (training/HISTORY.md has by how much).
+    Arguments and errors as of ``load_start``; batches is what ``draw`` makes there.
     """
     try:
         graph = onnx.load(path).graph
@@ -104,7 +106,7 @@ def load_graph(model: nn.Module, path: Path, images: Tensor) -> None:
         check_shape(path, name, like, stored.get(name))
         return stored[name]
 
-    hooks = []
+    inputs = {}
     kernel = ""
     with torch.no_grad():
         for name, module in model.named_modules():
@@ -114,19 +116,44 @@ def load_graph(model: nn.Module, path: Path, images: Tensor) -> None:
                 if module.bias is not None:
                     module.bias.copy_(take(f"{name}.bias", module.bias))
             elif isinstance(module, nn.BatchNorm2d):  # each follows its convolution
-                module.bias.copy_(take(kernel + _FOLDED, module.bias))
-                hooks.append(module.register_forward_pre_hook(_undo))
-        model.eval()(images)
-    for hook in hooks:
-        hook.remove()
+                _only_add(module, take(kernel + _FOLDED, module.bias))
+                inputs[module] = _Moments(module)
+        model.eval()
+        for images in batches:
+            model(images)
+        for norm, moments in inputs.items():
+            moments.set(norm)
 
 
-def _undo(norm: nn.Module, inputs: tuple[Tensor]) -> None:
-    """Set a batch norm that holds a folded bias so that it adds just that to its inputs."""
-    assert isinstance(norm, nn.BatchNorm2d)  # registered on these alone
-    assert norm.running_mean is not None
+def _only_add(norm: nn.BatchNorm2d, bias: Tensor) -> None:
+    """Let a batch norm in evaluation add a bias (C,) to its inputs, and nothing else."""
+    norm.reset_running_stats()
     assert norm.running_var is not None
-    norm.running_mean.copy_(inputs[0].mean((0, 2, 3)))
-    norm.running_var.copy_(inputs[0].var((0, 2, 3)))
-    norm.weight.copy_((norm.running_var + norm.eps).sqrt())
-    norm.bias.add_(norm.running_mean)
+    norm.running_var.sub_(norm.eps)
+    norm.weight.fill_(1.0)
+    norm.bias.copy_(bias)
+
+
+class _Moments:
+    """Mean and variance, by channel, of all that comes into a batch norm."""
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        self.count = 0
+        self.sums = torch.zeros((2, norm.num_features), dtype=torch.float64)
+        self.hook = norm.register_forward_pre_hook(self._add)
+
+    def _add(self, _norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        values = inputs[0].double()
+        self.count += values.numel() // values.shape[1]
+        self.sums += torch.stack((values.sum((0, 2, 3)), values.square().sum((0, 2, 3))))
+
+    def set(self, norm: nn.BatchNorm2d) -> None:
+        """Normalise by these from now on, and undo it, so that no output changes."""
+        self.hook.remove()
+        mean, square = self.sums / self.count
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(square - mean.square())
+        norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+        norm.bias.add_(norm.running_mean)

@@ -15,6 +15,7 @@ yolox_s.pth, trained on COCO.
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor
 from app.settings import Method
 from training import processes
 from training.cells import with_predicted_boxes
+from training.checkpoints import CHECKPOINT
 from training.command import command_parser, user_errors
 from training.config import BaselineConfig, DetectorConfig, Stage, load_config
 from training.data import load_labelled
@@ -36,6 +38,7 @@ from training.tasks import DetectorTask, SegmenterTask, Task, floats
 from training.trainer import Trainer, best_device
 
 PSEUDO = "pseudo"  # folder of the pseudo-labels in that of a run
+_START_IMAGES = 512  # that the batch norms of an exported graph are set by
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,10 +59,11 @@ def main(arguments: list[str] | None = None) -> int:
         stage = config.stages[options.stage]
         torch.manual_seed(stage.seed)
         task = make_task(stage, config.method, options.data, options.run)
+        folder = options.run / options.stage
         start = options.start or (stage.start and options.run / stage.start / "best.pt")
-        if start:
-            load_start(task.model, start, lambda: draw_images(task, stage.batch))
-        trainer = Trainer(task, config.method, options.run / options.stage)
+        if start and not (folder / CHECKPOINT).exists():
+            load_start(task.model, start, lambda: draw_batches(task))
+        trainer = Trainer(task, config.method, folder)
         try:
             trainer.run()
         except FloatingPointError as error:
@@ -67,10 +71,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def draw_images(task: Task, count: int) -> Tensor:
-    """The images of the first samples, (count, 3, H, W) float32 RGB in [0, 255]."""
-    images = task.collate([task.samples[n] for n in range(count)])[0]
-    return floats(images, task.model)
+def draw_batches(task: Task) -> Iterator[Tensor]:
+    """The images of the first samples, in batches (B, 3, H, W) float32 RGB in [0, 255]."""
+    batch = task.config.batch
+    for first in range(0, _START_IMAGES, batch):
+        images = task.collate([task.samples[first + n] for n in range(batch)])[0]
+        yield floats(images, task.model)
 
 
 def make_task(stage: Stage, method: Method, data: Path, run: Path) -> Task:

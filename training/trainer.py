@@ -18,7 +18,7 @@ from tqdm import tqdm
 from app.files.atomic import atomic_write
 from app.settings import Method, SettingsError
 from training import processes
-from training.checkpoints import load_weights, read_checkpoint
+from training.checkpoints import CHECKPOINT, load_weights, read_checkpoint
 from training.config import StageConfig, model_of
 from training.epochs import Batches
 from training.errors import InputError
@@ -65,7 +65,7 @@ class Trainer:
         self.rows: list[dict[str, float]] = []
         keep_freed_memory()
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "checkpoint.pt").exists():
+        if (folder / CHECKPOINT).exists():
             self._resume()
         self.called = processes.distributed(self.model)
 
@@ -160,7 +160,7 @@ class Trainer:
             "seconds": self.seconds,
             "rows": self.rows,
         }
-        self._write("checkpoint.pt", state)
+        self._write(CHECKPOINT, state)
         write_log(self.rows, self.folder / LOG)
         plot(self.rows, self.task.samples.epoch_steps, self.folder / "curve.png")
 
@@ -178,7 +178,7 @@ class Trainer:
             torch.save({**state, **about}, part)
 
     def _resume(self) -> None:
-        path = self.folder / "checkpoint.pt"
+        path = self.folder / CHECKPOINT
         state = read_checkpoint(path, self.device, _KEYS)
         found = state["model"], state["stage"]["size"]
         if found != (wanted := (model_of(self.task.config), self.config.size)):

@@ -46,7 +46,7 @@ def outputs(model, images):
 
 def test_a_graph_gives_its_model_back(models):
     model, path, new, side = models
-    load_start(new, path, lambda: 255 * torch.rand(2, 3, side, side))
+    load_start(new, path, lambda: [255 * torch.rand(2, 3, side, side)])
     others = 255 * torch.rand(3, 3, side, side)  # not those that the batch norms were set by
     for found, wanted in zip(outputs(new, others), outputs(model, others), strict=True):
         assert wanted.std() > 0
@@ -56,7 +56,7 @@ def test_a_graph_gives_its_model_back(models):
 def test_a_graph_of_16_bits_does_as_well(models, tmp_path):
     model, path, new, side = models
     halve(path, tmp_path / "halves.onnx")
-    load_start(new, tmp_path / "halves.onnx", lambda: 255 * torch.rand(2, 3, side, side))
+    load_start(new, tmp_path / "halves.onnx", lambda: [255 * torch.rand(2, 3, side, side)])
     assert all(weight.dtype == torch.float32 for weight in new.parameters())
     images = 255 * torch.rand(3, 3, side, side)
     for found, wanted in zip(outputs(new, images), outputs(model, images), strict=True):
@@ -67,7 +67,7 @@ def test_its_batch_norms_know_what_they_see(models):
     """In training mode, with the images' own statistics, nothing changes either."""
     _, path, new, side = models
     images = 255 * torch.rand(4, 3, side, side)
-    load_start(new, path, lambda: images)
+    load_start(new, path, lambda: [images])
     wanted = outputs(new, images)
     with torch.inference_mode():
         found = [part.double() for part in new.train()(images)]
@@ -75,10 +75,21 @@ def test_its_batch_norms_know_what_they_see(models):
         assert (one - other).abs().mean() < 0.02 * other.std()
 
 
+def test_its_batch_norms_are_set_by_all_batches(models):
+    """By batches as unlike as dark and bright ones just as by all images at once."""
+    _, path, new, side = models
+    batches = [level * torch.rand(2, 3, side, side) for level in (20, 90, 255)]
+    load_start(new, path, lambda: batches)
+    found = {name: value.clone() for name, value in new.state_dict().items()}
+    load_start(new, path, lambda: [torch.cat(batches)])
+    for name, wanted in new.state_dict().items():
+        torch.testing.assert_close(found[name], wanted, rtol=1e-3, atol=1e-3)
+
+
 def test_a_graph_of_another_size(tmp_path):
     export(ExportedSegmenter(Segmenter("slimmer").eval(), 64), tmp_path / "graph.onnx")
     with pytest.raises(ValueError, match=r"graph.onnx: encoder.0.0.0.weight: \(16, 3, 3, 3\) was"):
-        load_start(Segmenter("slim"), tmp_path / "graph.onnx", lambda: torch.rand(1, 3, 64, 64))
+        load_start(Segmenter("slim"), tmp_path / "graph.onnx", lambda: [torch.rand(1, 3, 64, 64)])
 
 
 def test_the_shipped_graphs_are_those_of_the_last_stages():
