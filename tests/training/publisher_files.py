@@ -35,7 +35,8 @@ def livecell(folder: Path, wells: dict[str, list], flat=False, as_dict=False, pa
         cell_type = well.split("_")[0]
         name = f"{well.replace('_', '_Phase_')}_1_00d00h00m_{number}.tif"
         kind = "livecell_test_images" if part == "test" else "livecell_train_val_images"
-        picture(folder / "images" / kind / ("." if flat else cell_type) / name, number)
+        seed = number + 100 * (part == "test")
+        picture(folder / "images" / kind / ("." if flat else cell_type) / name, seed)
         size = {"height": SHAPE[0], "width": SHAPE[1]}
         url = f"https://darwin.v7labs.com/api/images/{number}/original"
         images.append(
@@ -86,7 +87,7 @@ def sartorius(folder: Path) -> Path:
 def neurips(folder: Path, labelled: str, unlabelled: str) -> Path:
     for number, suffix in enumerate((".bmp", ".png", ".tif", ".tiff", ".jpg"), start=1):
         shape = (*SHAPE, 3) if number % 2 else SHAPE
-        picture(folder / labelled / "images" / f"cell_0000{number}{suffix}", number, shape)
+        picture(folder / labelled / "images" / f"cell_0000{number}{suffix}", 20 + number, shape)
         target = folder / labelled / "labels" / f"cell_0000{number}_label.tiff"
         target.parent.mkdir(exist_ok=True)
         tifffile.imwrite(target, LEFT + 5 * RIGHT, compression="zlib")

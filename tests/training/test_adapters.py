@@ -210,6 +210,21 @@ def test_folders(tmp_path, tiny_config, ending):
     assert len(load_labelled(root, "train", tiny_config.method)) == 2
 
 
+def test_one_image_under_two_names(tmp_path, capsys):
+    images, labels = folders(tmp_path / "source", ["a", "b", "c"])
+    for copy in "bc":
+        shutil.copyfile(images / "a.png", images / f"{copy}.png")
+    assert cv2.imwrite(str(labels / "c.png"), LEFT)  # that of another image
+    root = tmp_path / "root"
+    assert convert("folders", images, labels, root, *LIKE) == 1
+    assert list(rows(root)) == ["mine-a"]
+    out, errors = capsys.readouterr()
+    assert "mine-b: left out, the same file as that of mine-a" in out
+    assert "c.png: is the same file as that of mine-a, but has another label" in errors
+    assert convert("folders", images, labels, root, *LIKE) == 1  # and once more
+    assert list(rows(root)) == ["mine-a"]
+
+
 @pytest.mark.parametrize(("suffix", "dtype"), [("png", "u1"), ("tif", "u1"), ("tiff", "f4")])
 def test_kinds_of_label_images(tmp_path, suffix, dtype):
     images, labels = folders(tmp_path / "source", ["one"])

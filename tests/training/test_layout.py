@@ -15,7 +15,7 @@ from tests.training.publisher_files import (
     rows,
     sartorius,
 )
-from training.prepare.adapters import assign_splits
+from training.prepare.splits import assign_splits
 
 
 def test_running_again_adds_only_what_is_new(tmp_path, capsys):

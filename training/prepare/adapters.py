@@ -16,6 +16,8 @@ go into one ROOT; a row for each labelled image is appended to its ``metadata.cs
   half of which is covered is left out: most often it is a duplicate.
 - A name that is in ``metadata.csv`` with the same image and label is skipped, else an error. So
   the same command can be run again, once a broken file is replaced.
+- An image that is there already under another name is skipped, too, and said; with another label
+  it is an error, for one of the two labels is not its own.
 - Splits go by group: crops, positions and times of one well or sample are all in ``train`` or
   all in ``val``, and a group that ``metadata.csv`` already has stays where it is.
 - LIVECell's own test set is left out unless ``--parts`` names it. Its own split isn't followed:
@@ -25,7 +27,6 @@ go into one ROOT; a row for each labelled image is appended to its ``metadata.cs
 import argparse
 import csv
 import filecmp
-import hashlib
 import re
 import shutil
 import sys
@@ -62,6 +63,7 @@ from training.prepare.publishers import (
     read_neurips,
     read_sartorius,
 )
+from training.prepare.splits import assign_splits
 
 COLUMNS = ["name", "image", "source", "modality", "group", "split"]
 COLUMNS += ["height", "width", "channels", "dtype", "instances", "licence"]
@@ -175,6 +177,10 @@ class Layout:
             if rows and list(rows[0]) != COLUMNS:
                 raise ValueError(f"{path}: columns {list(rows[0])}; wanted {COLUMNS}")
             self.rows = {row["name"]: row for row in rows}
+        self.by_size: dict[int, list[str]] = {}
+        for row in self.rows.values():
+            if (image := image_path(root, row)).exists():
+                self.by_size.setdefault(image.stat().st_size, []).append(row["name"])
 
     def add(self, item: Item) -> None:
         """Copy an image, write its label; what can't be done is said and counted."""
@@ -208,7 +214,17 @@ class Layout:
                 )
             self.skipped += 1
             return
+        if twin := self._twin(sample.image):
+            if not np.array_equal(tifffile.imread(label_path(self.root / LABELS, twin)), label):
+                raise ValueError(
+                    f"{sample.image}: is the same file as that of {twin}, but has another label; "
+                    "find out whose label it is, and leave the other one out"
+                )
+            print(f"{name}: left out, the same file as that of {twin}")
+            self.skipped += 1
+            return
         _copy(sample.image, stored)
+        self.by_size.setdefault(stored.stat().st_size, []).append(name)
         with atomic_write(target) as part:
             tifffile.imwrite(part, label, compression="zlib")
         values = (name, stored.name, self.source, sample.modality, sample.group, "")
@@ -218,6 +234,13 @@ class Layout:
         self.added.add(name)
         if notes or mended:
             print(f"{name}: {'; '.join(notes + mended)}")
+
+    def _twin(self, image: Path) -> str | None:
+        """The name of an image here that is the same file."""
+        for name in self.by_size.get(image.stat().st_size, []):
+            if filecmp.cmp(image, image_path(self.root, self.rows[name]), shallow=False):
+                return name
+        return None
 
     def _is_same(self, row: dict[str, str], sample: Sample, label: NDArray[np.uint16]) -> bool:
         """Whether a row of the metadata, and its files, are what a sample would become."""
@@ -257,35 +280,6 @@ class Layout:
             f"{self.source}: {sides['train']} images added to train, {sides['val']} to val; "
             f"{self.skipped} were there; {self.problems} problems"
         )
-
-
-def assign_splits(
-    sizes: dict[str, int], earlier: dict[str, str], val_share: float, seed: str
-) -> dict[str, str]:
-    """``train`` or ``val`` for each group.
-
-    The groups are gone through in the order of a hash of seed and name; one goes to val if that
-    brings val's share nearer to the one wanted. Each side gets a group where there are two.
-
-    Args:
-        sizes: images of each group.
-        earlier: groups that have a split, and keep it.
-        val_share: of the images; 0 and 1 put all new groups on one side.
-        seed: text that makes the order.
-    """
-    order = {group: hashlib.sha256(f"{seed}/{group}".encode()).digest() for group in sizes}
-    new = sorted(sizes.keys() - earlier.keys(), key=order.__getitem__)
-    splits = dict(earlier)
-    wanted = val_share * sum(sizes.values())
-    val = sum(size for group, size in sizes.items() if earlier.get(group) == "val")
-    for group in new:
-        nearer = val + sizes[group] / 2 < wanted
-        splits[group] = "val" if nearer else "train"
-        val += sizes[group] if nearer else 0
-    if 0 < val_share < 1 and new and len(splits) > 1:
-        for side in {"train", "val"} - set(splits.values()):
-            splits[min(new, key=lambda group: (sizes[group], order[group]))] = side
-    return splits
 
 
 def _copy(source: Path, target: Path) -> None:
