@@ -23,6 +23,7 @@ from training.models.detector import Detector
 
 _FOLDED = "_bias"  # the name of a folded bias ends with it, after that of its kernel
 _TORCH = (b"PK", b"\x80")  # how files of torch.save begin: zip archives, and pickles in old ones
+_MIN_LENGTH = 1e-6  # of a kernel that may be scaled
 _STEM, _CLASSES = "backbone.stem.conv.conv.weight", "head.cls_preds."
 
 
@@ -90,7 +91,10 @@ def load_graph(model: nn.Module, path: Path, batches: Iterable[Tensor]) -> None:
     A folded kernel w and bias b stand for a convolution by w and a batch norm whose mean and
     variance are those of the convolution's outputs, and whose weight and bias undo that but for b.
     These have to be of many images: in training each batch brings a mean and a variance of its
-    own, and where that differs, so does what the model does (training/HISTORY.md has by how much).
+    own, and where that differs, so does what the model does. Kernels get a length of one for each
+    output channel: behind a batch norm it means nothing for the output, but a step of AdamW moves
+    a weight by the learning rate, and folded kernels of the first layer, whose inputs go to 255,
+    are no larger than that. training/HISTORY.md has what either cost.
     Arguments and errors as of ``load_start``; batches is what ``draw`` makes there.
     """
     try:
@@ -107,17 +111,19 @@ def load_graph(model: nn.Module, path: Path, batches: Iterable[Tensor]) -> None:
         return stored[name]
 
     inputs = {}
-    kernel = ""
+    kernel, convolution = "", None
     with torch.no_grad():
         for name, module in model.named_modules():
             if isinstance(module, nn.Conv2d):
-                kernel = f"{name}.weight"
+                kernel, convolution = f"{name}.weight", module
                 module.weight.copy_(take(kernel, module.weight))
                 if module.bias is not None:
                     module.bias.copy_(take(f"{name}.bias", module.bias))
-            elif isinstance(module, nn.BatchNorm2d):  # each follows its convolution
-                _only_add(module, take(kernel + _FOLDED, module.bias))
-                inputs[module] = _Moments(module)
+            elif isinstance(module, nn.BatchNorm2d):
+                assert convolution is not None  # each follows its own
+                lengths = _scale_to_one(convolution)
+                _only_add(module, lengths, take(kernel + _FOLDED, module.bias))
+                inputs[module] = _Moments(module, lengths)
         model.eval()
         for images in batches:
             model(images)
@@ -125,19 +131,27 @@ def load_graph(model: nn.Module, path: Path, batches: Iterable[Tensor]) -> None:
             moments.set(norm)
 
 
-def _only_add(norm: nn.BatchNorm2d, bias: Tensor) -> None:
-    """Let a batch norm in evaluation add a bias (C,) to its inputs, and nothing else."""
+def _scale_to_one(convolution: nn.Conv2d) -> Tensor:
+    """Scale the kernel of each output channel to a length of one; returns their lengths (C,)."""
+    lengths: Tensor = convolution.weight.flatten(1).norm(dim=1).clamp(min=_MIN_LENGTH)
+    convolution.weight.div_(lengths[:, None, None, None])
+    return lengths
+
+
+def _only_add(norm: nn.BatchNorm2d, lengths: Tensor, bias: Tensor) -> None:
+    """Let a batch norm in evaluation undo a scale (C,), add a bias (C,), and nothing else."""
     norm.reset_running_stats()
     assert norm.running_var is not None
     norm.running_var.sub_(norm.eps)
-    norm.weight.fill_(1.0)
+    norm.weight.copy_(lengths)
     norm.bias.copy_(bias)
 
 
 class _Moments:
     """Mean and variance, by channel, of all that comes into a batch norm."""
 
-    def __init__(self, norm: nn.BatchNorm2d) -> None:
+    def __init__(self, norm: nn.BatchNorm2d, lengths: Tensor) -> None:
+        self.lengths = lengths
         self.count = 0
         self.sums = torch.zeros((2, norm.num_features), dtype=torch.float64)
         self.hook = norm.register_forward_pre_hook(self._add)
@@ -155,5 +169,5 @@ class _Moments:
         assert norm.running_var is not None
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(square - mean.square())
-        norm.weight.copy_((norm.running_var + norm.eps).sqrt())
-        norm.bias.add_(norm.running_mean)
+        norm.weight.copy_(self.lengths * (norm.running_var + norm.eps).sqrt())
+        norm.bias.add_(self.lengths * norm.running_mean)
