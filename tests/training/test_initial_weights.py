@@ -15,6 +15,7 @@ from training.models.segmenter import Segmenter
 
 def trained(model: nn.Module) -> nn.Module:
     """A model whose biases and batch norms are like nothing that a new one has."""
+    first = next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -22,6 +23,8 @@ def trained(model: nn.Module) -> nn.Module:
             module.running_var = 0.5 + torch.rand(module.num_features)
         if isinstance(module, nn.BatchNorm2d | nn.Conv2d) and module.bias is not None:
             nn.init.normal_(module.bias)
+    assert first.running_var is not None
+    first.running_var *= 1e4  # of images that go to 255
     return model.eval()
 
 
@@ -84,6 +87,26 @@ def test_its_batch_norms_are_set_by_all_batches(models):
     load_start(new, path, lambda: [torch.cat(batches)])
     for name, wanted in new.state_dict().items():
         torch.testing.assert_close(found[name], wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_a_step_of_the_optimiser_turns_no_kernel_away(models):
+    """Kernels that batch norms follow have one length, so a step turns each by as little."""
+    _, path, new, side = models
+    images = 255 * torch.rand(4, 3, side, side)
+    load_start(new, path, lambda: [images])
+    kernels = [
+        layer.weight
+        for layer in new.modules()
+        if isinstance(layer, nn.Conv2d) and layer.bias is None
+    ]
+    before = [kernel.detach().flatten(1).clone() for kernel in kernels]
+    optimiser = torch.optim.AdamW(new.parameters(), 1e-4)
+    loss = sum(part.float().square().mean() for part in new.train()(images))
+    loss.backward()
+    optimiser.step()
+    for kernel, old in zip(kernels, before, strict=True):
+        cosines = nn.functional.cosine_similarity(kernel.detach().flatten(1), old)
+        assert cosines.min() > 0.999
 
 
 def test_a_graph_of_another_size(tmp_path):
