@@ -121,7 +121,7 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)
 
     def _train_step(self, batch: Any) -> dict[str, float]:
-        """One step; returns its losses, averaged over the processes."""
+        """One step; returns its losses and the gradient's norm, averaged over the processes."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, self.steps, self.config)
         self.model.train()
@@ -137,10 +137,10 @@ class Trainer:
             )
         self.optimiser.zero_grad()
         terms["loss"].backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimiser.step()
         self.averaged.update_parameters(self.model)
-        return processes.mean(terms)
+        return processes.mean({**terms, "gradient": norm})
 
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:

@@ -130,8 +130,10 @@ def test_the_detector_learns(make_task, tiny_config, tmp_path):
     task = DetectorTask(detector, tiny_config.method, *_images(make_task))
     Trainer(task, tiny_config.method, tmp_path).run()
     with (tmp_path / "log.csv").open() as file:
-        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file))
+    losses = [float(row["loss"]) for row in rows]
     assert losses[-1] < 0.85 * losses[0]
+    assert all(0 < float(row["gradient"]) < float("inf") for row in rows)
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
