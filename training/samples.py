@@ -211,7 +211,7 @@ class DetectorSamples(CropSamples):
         sample = self.draw(rng)
         found = None
         if rng.random() < 0.6 and not sample.source.startswith(UNLABELLED_CELLS):
-            found = find_field(rng, sample.label)
+            found = find_field(rng, sample.label, sample.ignored)
         if found is None:
             image, side = noise_field(rng, size), 32.0
         else:

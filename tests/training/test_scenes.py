@@ -267,15 +267,17 @@ def test_artefacts_keep_shape_and_most_of_the_picture(colour):
 def test_fields_without_cells():
     label = np.zeros((200, 200), np.uint16)
     label[:90, :120] = 1
+    ignored, covered = np.array([[0, 110, 90, 200]], np.float32), label.copy()
+    covered[110:, :90] = 1
     rng = np.random.default_rng(7)
-    found = [find_field(rng, label) for _ in range(20)]
+    found = [find_field(rng, label, ignored) for _ in range(20)]
     for field in filter(None, found):
         y, x, side = field
-        assert side >= 64 and not label[y : y + side, x : x + side].any()
+        assert side >= 64 and not covered[y : y + side, x : x + side].any()
         assert y + side <= 200 and x + side <= 200
     assert any(found)
-    assert find_field(rng, np.ones((200, 200), np.uint16)) is None
-    assert find_field(rng, np.zeros((40, 200), np.uint16)) is None
+    assert find_field(rng, np.ones((200, 200), np.uint16), ignored) is None
+    assert find_field(rng, np.zeros((40, 200), np.uint16), ignored) is None
     recording = recorded((label == 0) * np.uint8(50) + np.uint8(100), label)
     field = next(filter(None, found))
     crop, limits = real_field(rng, recording, field, 1.7, SIZE)

@@ -92,8 +92,9 @@ def defocus(rng: np.random.Generator, image: Image, cell_side: float) -> Image:
 def jpeg(rng: np.random.Generator, image: Image) -> Image:
     """Written as a JPEG and read again."""
     quality = int(rng.integers(20, 85))
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    blue_first = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
 def few_levels(rng: np.random.Generator, image: Image) -> Image:

@@ -27,8 +27,15 @@ _MIN_SIDE = 64  # image pixels of a field that shows anything
 _TRIES = 24
 
 
-def find_field(rng: np.random.Generator, label: NDArray[np.uint16]) -> tuple[int, int, int] | None:
-    """A square without labels: y, x and side in pixels; None if a few random tries find none."""
+def find_field(
+    rng: np.random.Generator, label: NDArray[np.uint16], ignored: NDArray[np.float32]
+) -> tuple[int, int, int] | None:
+    """A square without labels: y, x and side in pixels; None if a few random tries find none.
+
+    Args:
+        label: (H, W).
+        ignored: (M, 4) xyxy of what may be cells without a label; none lies in the square.
+    """
     max_side = min(*label.shape, 512)
     if max_side < _MIN_SIDE:
         return None
@@ -36,7 +43,8 @@ def find_field(rng: np.random.Generator, label: NDArray[np.uint16]) -> tuple[int
         side = int(math.exp(rng.uniform(math.log(_MIN_SIDE), math.log(max_side + 1))))
         side = min(side, max_side)
         y, x = (int(rng.integers(length - side + 1)) for length in label.shape)
-        if not label[y : y + side, x : x + side].any():
+        inside = (ignored[:, :2] < (x + side, y + side)) & (ignored[:, 2:] > (x, y))
+        if not label[y : y + side, x : x + side].any() and not inside.all(1).any():
             return y, x, side
     return None
 
