@@ -123,7 +123,7 @@ def load_graph(model: nn.Module, path: Path, batches: Iterable[Tensor]) -> None:
                 assert convolution is not None  # each follows its own
                 lengths = _scale_to_one(convolution)
                 _only_add(module, lengths, take(kernel + _FOLDED, module.bias))
-                inputs[module] = _Moments(module, lengths)
+                inputs[module] = _Moments(module)
         model.eval()
         for images in batches:
             model(images)
@@ -150,8 +150,7 @@ def _only_add(norm: nn.BatchNorm2d, lengths: Tensor, bias: Tensor) -> None:
 class _Moments:
     """Mean and variance, by channel, of all that comes into a batch norm."""
 
-    def __init__(self, norm: nn.BatchNorm2d, lengths: Tensor) -> None:
-        self.lengths = lengths
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
         self.count = 0
         self.sums = torch.zeros((2, norm.num_features), dtype=torch.float64)
         self.hook = norm.register_forward_pre_hook(self._add)
@@ -169,5 +168,5 @@ class _Moments:
         assert norm.running_var is not None
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(square - mean.square())
-        norm.weight.copy_(self.lengths * (norm.running_var + norm.eps).sqrt())
-        norm.bias.add_(self.lengths * norm.running_mean)
+        norm.bias.add_(norm.weight * norm.running_mean)
+        norm.weight.mul_((norm.running_var + norm.eps).sqrt())
