@@ -14,6 +14,7 @@ _TOP_K = 10  # anchor points that SimOTA gives a box, at most, as in YOLOX
 _IOU_COST = 3.0
 _IOU_WEIGHT = 5.0
 _NEIGHBOURS = (-1, 0, 1)
+_SAME_IOU = 0.5  # from here on a predicted box is of what an ignored one surrounds
 
 
 class Assignment(NamedTuple):
@@ -43,8 +44,9 @@ def detection_loss(
         boxes: B tensors (N, 4) float32 xyxy, pixels of the input image.
         shape: (H, W) of the input images.
         use_l1: add the L1 term of the last epochs.
-        ignored: B tensors (M, 4) like ``boxes``; an anchor point in one of these, unless it answers
-            for a box, is neither cell nor background: its objectness does not count.
+        ignored: B tensors (M, 4) like ``boxes``; an anchor point that lies in one of these, or
+            whose predicted box is one, is neither cell nor background, unless it answers for a
+            box: its objectness does not count.
 
     Returns:
         Scalars ``iou``, ``objectness``, ``class``, ``l1`` (each weighted, per assigned anchor
@@ -70,7 +72,8 @@ def detection_loss(
     target[pairs.anchors] = 1.0
     counted = None
     if ignored is not None and any(len(part) for part in ignored):
-        counted = (~within(ignored, shape, device)).to(target)
+        undecided = within(ignored, shape, device) | predicting(ignored, predictions.boxes)
+        counted = (~undecided).to(target)
         counted[pairs.anchors] = 1.0
     terms = {
         "iou": _IOU_WEIGHT * (1.0 - iou.square()).sum() / count,
@@ -107,6 +110,23 @@ def within(boxes: list[Tensor], shape: tuple[int, int], device: torch.device) ->
     padded = pad_sequence(boxes, batch_first=True).to(device)  # (B, M, 4); added ones are empty
     x0, y0, x1, y1 = padded[..., None].unbind(2)  # (B, M, 1) each
     return ((x >= x0) & (x < x1) & (y >= y0) & (y < y1)).any(1).flatten()
+
+
+@torch.no_grad()
+def predicting(boxes: list[Tensor], predicted: Tensor) -> Tensor:
+    """Whether each anchor point's predicted box is one of these: (B * A,) bool.
+
+    A point beside a small box can predict it as well as one inside.
+
+    Args:
+        boxes: B tensors (M, 4) xyxy, pixels of the input image.
+        predicted: (B, A, 4) float32, likewise.
+    """
+    same = [
+        (paired_iou(of_image[:, None], part.to(of_image)) >= _SAME_IOU).any(1)
+        for of_image, part in zip(predicted, boxes, strict=True)
+    ]
+    return torch.cat(same)
 
 
 def assign(flat: Predictions, truth: Tensor, image: Tensor, shape: tuple[int, int]) -> Assignment:

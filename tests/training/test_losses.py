@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from training.losses import assign, detection_loss, paired_iou, segmentation_loss, within
+from training.losses import (
+    assign,
+    detection_loss,
+    paired_iou,
+    predicting,
+    segmentation_loss,
+    within,
+)
 from training.models.detector import Predictions, anchor_points, decode
 
 SHAPE = (96, 128)
@@ -115,7 +122,7 @@ def test_what_is_ignored_is_neither_cell_nor_background():
     assert torch.equal(inside[: len(points)], wanted)
     flat = Predictions(*(part.flatten(0, 1) for part in predictions))
     answering = assign(flat, boxes[0], torch.zeros(3, dtype=torch.int64), SHAPE).anchors
-    free = inside.clone()
+    free = inside | predicting(ignored, predictions.boxes)
     free[answering] = False
     assert inside.sum() > free.sum() > 50
 
@@ -130,6 +137,28 @@ def test_what_is_ignored_is_neither_cell_nor_background():
     assert detection_loss(predictions, boxes, SHAPE, True, nothing) == detection_loss(
         predictions, boxes, SHAPE, True
     )
+
+
+def test_a_point_beside_an_ignored_box_that_predicts_it_does_not_count():
+    predictions = random_predictions(2, 5)
+    points, strides = anchor_points(*SHAPE, torch.device("cpu"))
+    number = int(((points * strides).sum(1) == 40 + 32).nonzero()[0])
+    corner = points[number] * strides[number]
+    tiny = torch.cat((corner - 3, corner + 3))
+    predictions.boxes[1] = 0.0
+    predictions.boxes[1, number] = tiny + 1  # of 5 x 5 common pixels in 6 x 6: an IoU of 25 / 47
+    predictions.boxes[1, number + 1] = tiny + 2  # 16 / 56
+    ignored = [torch.zeros(0, 4), tiny[None]]
+    inside = within(ignored, SHAPE, torch.device("cpu"))
+    assert not inside[len(points) + number]
+    found = predicting(ignored, predictions.boxes)
+    assert found.nonzero().flatten().tolist() == [len(points) + number]
+
+    objectness = predictions.objectness.clone().requires_grad_()
+    none = [torch.zeros(0, 4)] * 2
+    terms = detection_loss(predictions._replace(objectness=objectness), none, SHAPE, True, ignored)
+    terms["objectness"].backward()
+    assert torch.equal(objectness.grad.flatten() == 0, inside | found)
 
 
 def test_a_cell_outside_the_grid_is_no_error():
