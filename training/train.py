@@ -30,10 +30,10 @@ from training.config import BaselineConfig, DetectorConfig, Stage, load_config
 from training.data import load_labelled
 from training.errors import InputError
 from training.export import ExportedDetector, load_model, runner
+from training.ignored import IGNORED, with_ignored
 from training.initial_weights import load_start
 from training.models.baseline import BaselineTask
 from training.models.detector import Detector
-from training.prepare.unlabelled_cells import with_ignored
 from training.tasks import DetectorTask, SegmenterTask, Task, floats
 from training.trainer import Trainer, best_device
 
@@ -84,6 +84,8 @@ def make_task(stage: Stage, method: Method, data: Path, run: Path) -> Task:
     train, val = (load_labelled(data, split, method) for split in ("train", "val"))
     unlabelled = load_labelled(run / PSEUDO, "train", method) if stage.unlabelled else []
     if isinstance(stage, DetectorConfig):
+        if unlabelled:
+            unlabelled = with_ignored(unlabelled, run / PSEUDO / IGNORED)
         if stage.ignored:
             train = with_ignored(train, run / stage.ignored)
         return DetectorTask(stage, method, train, val, unlabelled)

@@ -19,6 +19,7 @@ from app.predict import Predictor
 from tests.app.make_toy_graphs import METHOD
 from tests.training.tiny_dataset import discs
 from training.data import load_image, load_labelled
+from training.ignored import IGNORED, with_ignored
 from training.layout import IMAGES, LABELS
 from training.look import show
 from training.prepare import pseudo_label
@@ -72,6 +73,32 @@ def test_labels_are_made_in_the_look_that_prediction_chooses(tmp_path, monkeypat
     np.testing.assert_array_equal(load_image(tmp_path, row, METHOD).image, shown[:, :])
     twice = load_image(tmp_path, row | {"source": "ours"}, METHOD).image
     assert (twice != shown[:, :]).any()
+
+
+def test_what_may_be_a_cell_is_neither_that_nor_background(images, monkeypatch):
+    found = {
+        (2, 2, 22, 18): 0.9,
+        (1, 2, 22, 20): 0.4,  # the same cell
+        (30, 20, 50, 40): 0.4,  # another, perhaps
+        (30, 2, 50, 12): 0.1,  # nothing
+    }
+    boxes, scores = np.array(list(found), np.float32), np.array(list(found.values()), np.float32)
+
+    def views(image, run, method, min_score, magnification):
+        good = scores > min_score
+        return boxes[good], scores[good]
+
+    monkeypatch.setattr(pseudo_label, "detect_views", views)
+    assert label(images, min_score="0.5") == 0
+    out = images.parent / "out"
+    samples = with_ignored(load_labelled(out, "train", METHOD), out / IGNORED)
+    assert samples
+    for sample in samples:
+        assert len(sample.boxes) == 1
+        np.testing.assert_array_equal(sample.ignored, boxes[2:3])
+    assert label(images, min_score="0.05") == 0
+    samples = with_ignored(load_labelled(out, "train", METHOD), out / IGNORED)
+    assert all(not len(sample.ignored) for sample in samples)
 
 
 @pytest.fixture
@@ -138,7 +165,7 @@ def test_a_run_that_was_stopped_goes_on(images, labelled, capsys):
     assert label(images, "whole") == 0
     made = contents(out)
     del made[f"{IMAGES.as_posix()}/stop-0.png"]  # its image is gone
-    assert made == contents(images.parent / "whole") and len(made) == 7
+    assert made == contents(images.parent / "whole") and len(made) == 8
     labelled.clear()
     assert label(images) == 0 and labelled == []
     labelled.append("stop")
@@ -189,7 +216,7 @@ def test_two_images_of_one_name_are_told_and_all_others_done(images, capsys):
                               "but one")  # fmt: skip
     assert "2.ome.tif: 2.ome.tif and 2.png would" in errors[2]
     assert sorted(contents(images.parent / "out")) == [
-        f"{IMAGES}/0-0.png", f"{LABELS}/0-0_label.tiff", "metadata.csv",
+        f"{IMAGES}/0-0.png", f"{LABELS}/0-0_label.tiff", "ignored.json", "metadata.csv",
     ]  # fmt: skip
 
 

@@ -21,6 +21,8 @@ UNLABELLED_CELLS = (
     "fluocells_sample",
     "all_early_leukemia",
     "pap_isbi2014_synth",
+    "itmo_brightfield",
+    "itmo_livecell_phase",
 )
 
 _MIN_SIDE = 64  # image pixels of a field that shows anything

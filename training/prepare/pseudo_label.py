@@ -4,7 +4,8 @@
 
 WEIGHTS are exported ones (training/export.py), of the preliminary model. Every image is shown in
 the look that prediction chooses and detected in eight views, turned and mirrored; their boxes are
-merged by weighted boxes fusion, and those above the threshold are segmented. Images larger than a
+merged by weighted boxes fusion, and those above the threshold are segmented; lower ones may be
+cells too and are neither cells nor background in training (ignored.json). Images larger than a
 window are cut into windows. RUN/pseudo becomes a folder in the challenge's layout, with the windows
 as images, as they were shown, so that labels can be looked at (training/report/overlay.py) and
 trained on (``unlabelled`` in a stage's configuration).
@@ -41,6 +42,7 @@ from app.tile import windows
 from app.version import __version__
 from training.command import command_parser, user_errors
 from training.errors import InputError
+from training.ignored import without_label
 from training.look import show
 from training.prepare.pseudo_records import (
     Record,
@@ -52,6 +54,8 @@ from training.prepare.pseudo_records import (
     write_metadata,
 )
 from training.views import detect_views
+
+_MIN_DOUBTFUL_SCORE = 0.2  # of a fused box that is neither a cell nor background
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,14 +82,14 @@ def main(arguments: list[str] | None = None) -> int:
             for path in tqdm(waiting, unit="image", disable=None):
                 try:
                     identity = identify(path)
-                    names = label_image(path, options.output, predictor, options.min_score)
+                    made = label_image(path, options.output, predictor, options.min_score)
                 except (ImageError, MemoryError) as error:
                     what = f"{path}: needs more memory than there is; cut it into smaller images"
                     tell(str(error) if isinstance(error, ImageError) else what)
                     failed += 1
                     continue
-                about = path.name, str(options.images.resolve()), *identity, made_by, names
-                records[path.name] = Record(*about)
+                about = path.name, str(options.images.resolve()), *identity, made_by
+                records[path.name] = Record(*about, list(made), list(made.values()))
                 # A line begins anew, since the one before may be cut off.
                 file.write("\n" + json.dumps(asdict(records[path.name])))
                 file.flush()
@@ -134,39 +138,51 @@ def find_images(folder: Path) -> tuple[list[Path], int]:
     return [path for path in listing.images if len(named[stem(path.name)]) == 1], len(problems)
 
 
-def label_image(path: Path, root: Path, predictor: Predictor, min_score: float) -> list[str]:
-    """Label an image, window by window; returns the names of those that hold a cell.
+def label_image(
+    path: Path, root: Path, predictor: Predictor, min_score: float
+) -> dict[str, list[list[float]]]:
+    """Label an image, window by window.
 
     Args:
         path: the image.
         root: a folder in the challenge's layout; receives the windows and their label images.
         predictor: shows, detects and segments.
-        min_score: of a fused box.
+        min_score: of a fused box that becomes a cell.
+
+    Returns:
+        Of each window that holds a cell, by name: the boxes xyxy, in its pixels, of what scores
+        lower and may be a cell too.
 
     Raises:
         ImageError: the image can't be read.
         OSError: a window can't be written.
     """
     method = predictor.method
-    names: list[str] = []
+    made: dict[str, list[list[float]]] = {}
     with open_image(path) as image:
         places = windows((image.shape[0], image.shape[1]), method)
         every = [f"{stem(path.name)}-{number}" for number in range(len(places))]
         remove(root, every)  # of a process that was killed
         shown, look = show(image, predictor)
         if not look.channels:
-            return names
+            return made
         for name, (x0, y0, x1, y1) in zip(every, places, strict=True):
             window = shown[y0:y1, x0:x1]
-            boxes, _ = detect_views(
-                window, predictor.detector, method, min_score, look.magnification
+            boxes, scores = detect_views(
+                window,
+                predictor.detector,
+                method,
+                min(min_score, _MIN_DOUBTFUL_SCORE),
+                look.magnification,
             )
-            labels = outline(window, boxes, predictor.segmenter, method).labels
+            sure = boxes[scores > min_score]
+            labels = outline(window, sure, predictor.segmenter, method).labels
             if labels.count:
                 write_window(window_files(root, name)[0], window)
                 write_label(window_files(root, name)[1], labels)
-                names.append(name)
-    return names
+                doubtful = without_label(boxes[scores <= min_score], sure, labels[:, :])
+                made[name] = doubtful.round(1).tolist()
+    return made
 
 
 def write_window(path: Path, window: NDArray[np.uint8]) -> None:

@@ -15,6 +15,7 @@ from typing import TextIO
 from app.files.arrays import ImageError
 from app.files.atomic import atomic_write
 from training.errors import InputError
+from training.ignored import IGNORED, write_ignored
 from training.layout import COLUMNS, IMAGES, LABELS, METADATA, PSEUDO_SOURCE, UNKNOWN, label_path
 
 RECORDS = "pseudo_labels.jsonl"
@@ -36,6 +37,8 @@ class Record:
     """Hash of everything else that the labels depend on."""
     names: list[str]
     """Of the windows that hold a cell."""
+    doubtful: list[list[list[float]]]
+    """Boxes xyxy of what may be cells, of each of these windows, in its pixels."""
 
 
 @contextmanager
@@ -129,7 +132,11 @@ def remove(root: Path, names: list[str]) -> None:
 
 
 def write_metadata(root: Path, records: list[Record]) -> None:
-    """Write the table of the windows that are trained on."""
+    """Write the doubtful boxes and then the table of the windows, which are now trained on."""
+    doubtful: dict[str, list[list[float]]] = {}
+    for record in records:
+        doubtful |= zip(record.names, record.doubtful, strict=True)
+    write_ignored(root / IGNORED, doubtful)
     rows = [
         (name, f"{name}.png", PSEUDO_SOURCE, UNKNOWN, "train")
         for record in records
