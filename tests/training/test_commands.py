@@ -79,7 +79,7 @@ def places(tmp_path, tiny_data):
         ("train", "{config} first {tmp}/no_cells {tmp}/run", "of 4 images to train on none has"),
         ("train", "{config} first {tmp}/other_size {tmp}/run", "disc0.png: image is (96, 96), but"),
         ("train", "{config} first {data} {tmp}/good.png", "good.png/first: Not a directory"),
-        ("train", "{tmp}/ignored.toml first {data} {tmp}", "ignored.json: no boxes of this"),
+        ("train", "{tmp}/ignored.toml first {data} {tmp}", "ignored.json: no boxes by image"),
         ("train", "{config} first", "required: data, run; --help explains"),
         ("export", "{config} {tmp}/made - {tmp}/out", "best.pt: not a checkpoint"),
         ("export", "{config} {tmp}/made/bare - {tmp}/out", "best.pt: has no 'model'; a checkpoint"),
