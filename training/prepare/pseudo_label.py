@@ -88,14 +88,14 @@ def main(arguments: list[str] | None = None) -> int:
                     tell(str(error) if isinstance(error, ImageError) else what)
                     failed += 1
                     continue
-                about = path.name, str(options.images.resolve()), *identity, made_by
-                records[path.name] = Record(*about, list(made), list(made.values()))
+                about = path.name, str(options.images.resolve()), *identity, made_by, made
+                records[path.name] = Record(*about)
                 # A line begins anew, since the one before may be cut off.
                 file.write("\n" + json.dumps(asdict(records[path.name])))
                 file.flush()
             write_metadata(options.output, [records[p.name] for p in images if p.name in records])
-    empty = sum(not record.names for record in records.values())
-    count = sum(len(record.names) for record in records.values())
+    empty = sum(not record.windows for record in records.values())
+    count = sum(len(record.windows) for record in records.values())
     print(
         f"images: {len(records)} done ({kept} of them earlier, {empty} without a cell), "
         f"{failed} failed; labelled windows: {count}"

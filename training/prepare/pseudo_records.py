@@ -6,7 +6,7 @@ Beside the windows and their label images lies a file with a line for each image
 import csv
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +35,8 @@ class Record:
     """When the file was, nanoseconds."""
     made_by: str
     """Hash of everything else that the labels depend on."""
-    names: list[str]
-    """Of the windows that hold a cell."""
-    doubtful: list[list[list[float]]]
-    """Boxes xyxy of what may be cells, of each of these windows, in its pixels."""
+    windows: dict[str, list[list[float]]]
+    """Of the windows that hold a cell, by name: boxes xyxy, in its pixels, of what may be others."""
 
 
 @contextmanager
@@ -93,13 +91,13 @@ def keep(done: list[Record], images: list[Path], made_by: str, root: Path) -> di
     if len(kept) < max(len(files), len(last)):
         (root / METADATA).unlink(missing_ok=True)
     for name in last.keys() - kept.keys():
-        remove(root, last[name].names)
+        remove(root, last[name].windows)
     return kept
 
 
 def is_current(record: Record, image: Path, root: Path) -> bool:
     """Whether an image has not changed since, and its labels are there."""
-    there = all(path.exists() for name in record.names for path in window_files(root, name))
+    there = all(path.exists() for name in record.windows for path in window_files(root, name))
     try:
         return there and (record.size, record.changed) == identify(image)
     except ImageError:
@@ -124,7 +122,7 @@ def window_files(root: Path, name: str) -> tuple[Path, Path]:
     return root / IMAGES / f"{name}.png", label_path(root / LABELS, name)
 
 
-def remove(root: Path, names: list[str]) -> None:
+def remove(root: Path, names: Iterable[str]) -> None:
     """Remove windows and their label images, where they are there."""
     for name in names:
         for path in window_files(root, name):
@@ -135,13 +133,9 @@ def write_metadata(root: Path, records: list[Record]) -> None:
     """Write the doubtful boxes and then the table of the windows, which are now trained on."""
     doubtful: dict[str, list[list[float]]] = {}
     for record in records:
-        doubtful |= zip(record.names, record.doubtful, strict=True)
+        doubtful |= record.windows
     write_ignored(root / IGNORED, doubtful)
-    rows = [
-        (name, f"{name}.png", PSEUDO_SOURCE, UNKNOWN, "train")
-        for record in records
-        for name in record.names
-    ]
+    rows = [(name, f"{name}.png", PSEUDO_SOURCE, UNKNOWN, "train") for name in doubtful]
     path = root / METADATA
     with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
