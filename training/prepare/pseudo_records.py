@@ -36,7 +36,7 @@ class Record:
     made_by: str
     """Hash of everything else that the labels depend on."""
     windows: dict[str, list[list[float]]]
-    """Of the windows that hold a cell, by name: boxes xyxy, in its pixels, of what may be others."""
+    """Of the windows that hold a cell, by name: boxes xyxy, in its pixels, of what may be more."""
 
 
 @contextmanager
